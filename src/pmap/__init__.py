@@ -55,7 +55,8 @@ from ._trace.trace import Trace
 from ._transport.randomness import rng
 from ._types import Engine, Progress
 
-# Type checkers see these imports; at run time `__getattr__` makes each when it is first needed.
+# Type checkers see these imports. At run time `__getattr__` makes each import when it is first
+# needed.
 if TYPE_CHECKING:
     from ._api.combine import Completed, as_completed, failed, gather, raise_failures, split
     from ._api.executor import Executor
@@ -138,9 +139,10 @@ __all__ = [
 ]
 
 
-# Names that `__getattr__` imports at the first use of one of them, so that `import pmap` is quick.
-# It imports all names of a group together: `as_completed` returns a `Completed`, whose `__module__`
-# must be set by then, even if the program has never asked for that class.
+# At the first use of one of these names `__getattr__` imports all names of its group, so that
+# `import pmap` itself is quick. The names of a group belong together: `as_completed` returns a
+# `Completed`, whose `__module__` must be set by then, even if the program has never asked for that
+# class.
 _COMBINED = ("Completed", "as_completed", "failed", "gather", "raise_failures", "split")
 _POOLS = ("Pool", "ThreadPool")
 _SHARED = ("Shared", "share")
@@ -149,7 +151,7 @@ _OF_OTHERS = ("NotPicklableError", "ResultPicklingError", "ResultTimeoutError")
 
 
 def _claim() -> None:
-    """Set the `__module__` of all public classes to this package: reprs and pickles show it."""
+    """Set the `__module__` of all public classes to this package, for reprs and pickles."""
     for name in __all__:
         public = globals().get(name)
         if isinstance(public, type):
@@ -202,9 +204,9 @@ def __getattr__(name: str) -> object:
 
 
 class _Package(ModuleType):
-    """The class of the package itself.
+    """The class of the module `pmap` itself.
 
-    A user may write ``pmap(...)`` after ``import pmap``: the error then says what to import.
+    A user may write ``pmap(...)`` after ``import pmap``. Then the error says what to import.
     """
 
     def __call__(self, *_: object, **__: object) -> Never:
@@ -215,7 +217,7 @@ class _Package(ModuleType):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Picklers like cloudpickle send a module by its name only if its class is ModuleType
-        # itself, which this class is not; so this method does it.
+        # itself. The class of this module is another one, so this method sends it by its name.
         return __import__, (self.__name__,)
 
 

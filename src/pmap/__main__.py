@@ -1,6 +1,6 @@
-"""The tour, ``python -m pmap``: runs each form of each verb on the standard library's source.
+"""The tour, ``python -m pmap``: it runs each form of each verb on the standard library's source.
 
-``python -m pmap doctor`` is in the package `_doctor`; `command` below chooses between the two.
+``python -m pmap doctor`` runs the package `_doctor`; `command` below chooses between the two.
 
 The tour takes as many files as one process reads in a second or two. It counts the names in these
 files with each form of each verb, and compares each answer with that of a serial loop. Then it
@@ -39,21 +39,21 @@ from pmap import (
     pstarmap,
 )
 
-# Seconds that the serial loop works at least: long enough to show a gain, and short enough to do
-# the same work eight times.
+# The serial loop works for at least this many seconds: long enough to show a gain, and short enough
+# to do the same work eight times.
 SERIAL: Final = 1.2
-# The smallest number of files, also on a slow machine, so that every worker gets some.
+# The tour takes at least this many files, even on a slow machine, so that every worker gets some.
 FEWEST: Final = 24
 # In the tour, a stream reads at most this many items ahead of its consumer.
 AHEAD: Final = 16
-# Seconds that an item waits for the file "go" at most. The caller makes the file after its call:
-# with a verb that blocks it comes too late.
+# An item waits at most this many seconds for the file "go". The caller makes the file after its
+# call. If the verb blocks, that is too late.
 HELD: Final = 0.6
-# Seconds that an item waits for a sign of the other item at most. Two items that run at the same
-# time see each other's sign within this time, also on a busy machine.
+# An item waits at most this many seconds for a sign of the other item. If the two items run at the
+# same time, they see each other's sign within this time, even on a busy machine.
 MEETING: Final = 1.0
-# Seconds that item 0 waits after item 1 has finished, so that item 1's result reaches the caller
-# first.
+# Item 0 waits this many seconds after item 1 has finished. In this time the result of item 1
+# reaches the caller.
 SENT: Final = 0.1
 
 # What a worker returns: its process id, and its counts.
@@ -78,7 +78,7 @@ def count_tokens(path: Path, kind: int) -> Counted:
 
 
 def count_all(*paths: Path) -> Counted:
-    """Return this process's id, and how often each name occurs in all the files."""
+    """Return this process's id, and how often each name occurs in all the files together."""
     return os.getpid(), merge([count_names(path) for path in paths])
 
 
@@ -98,7 +98,7 @@ def count_or_die(path: Path, die: bool) -> Counted:
 
 
 def wait_for(path: Path, seconds: float) -> bool:
-    """Wait until the file exists, at most `seconds`; return whether it exists."""
+    """Wait until the file exists, or for `seconds`; return whether it exists."""
     deadline = time.monotonic() + seconds
     while not path.exists():
         if time.monotonic() > deadline:
@@ -108,13 +108,13 @@ def wait_for(path: Path, seconds: float) -> bool:
 
 
 def meet(folder: Path, index: int) -> bool:
-    """Return whether the items 0 and 1 run at the same time; called in item `index`, 0 or 1."""
+    """Return whether the items 0 and 1 run at the same time; item `index` calls this."""
     (folder / f"came-{index}").touch()
     return wait_for(folder / f"came-{1 - index}", MEETING)
 
 
 def wait_for_go(folder: Path, index: int) -> int:
-    """Return the index as soon as the caller has made the file "go", or after `HELD` seconds."""
+    """Return the index when the caller has made the file "go", or after `HELD` seconds."""
     wait_for(folder / "go", HELD)
     (folder / f"finished-{index}").touch()
     return index
@@ -133,19 +133,19 @@ def first_comes_last(folder: Path, index: int) -> int:
 
 
 def say(text: str = "") -> None:
-    """Print the line and flush it, so that it appears at once in a pipe, too."""
+    """Print the line and flush stdout, so that the line appears at once, even in a pipe."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 @dataclass
 class Tour:
-    """What the tour knows: its files, their counts by a serial loop, and what it found so far."""
+    """What the tour knows: its files, their counts by a serial loop, and what it has found."""
 
     paths: list[Path]
     expected: list["Counter[str]"]
     seconds: float
-    # How many items each process ran, by process id.
+    # How many items each process has run, by process id.
     items: "Counter[int]" = field(default_factory=Counter)
     wrong: int = 0
 
@@ -158,14 +158,14 @@ class Tour:
             say(f"  {name:<27} WRONG: this is not the serial answer")
 
     def round(self, name: str, work: Callable[[], Sequence[Counted]]) -> None:
-        """Run the work with one form of a verb, measure its time, and check its answer."""
+        """Run the work with one form of a verb, measure how long it takes, and check its answer."""
         start = time.perf_counter()
         counted = work()
         seconds = time.perf_counter() - start
         self.items.update(pid for pid, _ in counted)
-        # This form of the verb gave one count of names for each item, and the serial loop one for
-        # each file. Where an item was a group of files, the numbers of counts differ, and only
-        # their sums over all files can be compared.
+        # This form of the verb gave a count of names for each item, and the serial loop gave one
+        # for each file. If an item was a group of files, only the sums over all files can be
+        # compared.
         got, expected = [names for _, names in counted], self.expected
         if len(got) != len(expected):
             got, expected = [merge(counted)], [merge([(0, names) for names in expected])]
@@ -184,14 +184,14 @@ def sources() -> Iterator[Path]:
 
 
 def serially() -> Tour:
-    """Count names in this process for a second or two; the tour uses the files read by then."""
+    """Count names in this process for a second or two, in the files that the tour then uses."""
     tour = Tour([], [], 0.0)
     start = time.perf_counter()
     for path in sources():
         try:
             _, names = count_names(path)
         except (SyntaxError, UnicodeDecodeError, tokenize.TokenError):
-            continue  # the file is not valid Python source: the tour leaves it out
+            continue  # the tour leaves out files that are not valid Python source
         tour.paths.append(path)
         tour.expected.append(names)
         if time.perf_counter() - start > SERIAL and len(tour.paths) >= FEWEST:
@@ -201,7 +201,7 @@ def serially() -> Tour:
 
 
 def watched(later: AsyncResult[list[Counted]]) -> list[Counted]:
-    """Wait for the result and return it; print the progress meanwhile."""
+    """Wait for the result and return it; meanwhile print the progress."""
     for quarter in (1, 2, 3):
         while not later.ready() and later.done * 4 < later.total * quarter:
             later.wait(0.01)
@@ -211,7 +211,7 @@ def watched(later: AsyncResult[list[Counted]]) -> list[Counted]:
 
 
 async def awaited(later: AsyncResult[list[Counted]]) -> list[Counted]:
-    """Await the result and return it; print how many turns the event loop made meanwhile."""
+    """Await the result and return it; print how many turns the event loop has made meanwhile."""
     task = asyncio.ensure_future(_await(later))
     turns = 0
     while not task.done():
@@ -280,19 +280,20 @@ def every_form(tour: Tour) -> None:
 
 @dataclass(frozen=True)
 class Form:
-    """A verb in one form, and a function that calls it."""
+    """A verb in one form, with a function that calls the verb in this form."""
 
     name: str
-    # ask(step, folder, n) runs step(folder, index) for the indices 0 to n - 1. The result is a list
-    # of what the calls of the verb returned: one call for all indices, or one call for each.
+    # `ask(step, folder, n)` runs `step(folder, index)` for the indices 0 to n - 1, with one call of
+    # the verb for all indices, or with one call for each. It returns a list of what the calls of
+    # the verb have returned.
     ask: Callable[[Step, Path, int], list[object]]
-    # The verb itself, as a function of any arguments: `several_arguments` gives it a keyword that
-    # not every verb takes, which a type checker would refuse.
+    # The verb itself, as a function of any arguments. `several_arguments` gives it a keyword that
+    # not every verb takes, which a type checker would report as an error.
     verb: Callable[..., object]
 
 
 def forms() -> list[Form]:
-    """Return the forms of verbs in which no `Failure` can be among the results."""
+    """Return the forms of verbs whose results cannot contain a `Failure`."""
     each = pmap.using(processes=2, chunksize=1)
     star = pstarmap.using(processes=2, chunksize=1)
     one = papply.using(processes=2)
@@ -323,16 +324,17 @@ def forms() -> list[Form]:
 
 
 def opened(returned: object) -> object:
-    """Return the results behind what a verb returned: a handle, a stream, or the results."""
+    """Return the results from what a verb has returned: a handle, a stream, or the results."""
     if isinstance(returned, ResultStream):
         return list(cast("ResultStream[object]", returned))
-    # An `AsyncResult` has a method `get`; so has the handle that a multiprocessing pool returns.
+    # An `AsyncResult` has a method `get`, and so has the handle that a multiprocessing pool
+    # returns.
     get: Callable[[], object] | None = getattr(returned, "get", None)
     return returned if get is None else get()
 
 
 def results(returned: list[object]) -> list[object]:
-    """Return the results as one list, one for each item, however often the verb was called."""
+    """Return one list with the result of each item, however often the verb was called."""
     values = [opened(one) for one in returned]
     return cast("list[object]", values[0]) if isinstance(values[0], list) else values
 
@@ -343,26 +345,26 @@ def both(folder: Path, index: int) -> str:
 
 
 def several_arguments(form: Form, folder: Path) -> str:
-    """Find out: does the verb pass two arguments to the function, and keyword arguments?"""
-    # Only the set of results is compared: their order is tested elsewhere, by `order`.
+    """Find out whether the verb passes two arguments, and keyword arguments, to the function."""
+    # Only the set of results is compared, because `order` tests their order.
     if set(results(form.ask(both, folder, 2))) != {both(folder, 0), both(folder, 1)}:
         return "no"
     try:
         keyword = opened(form.verb(int, "ff", base=16)) == 255
     except OptionError:
-        keyword = False  # the verb refuses the keyword, which it takes for an option of its own
+        keyword = False  # the verb takes the keyword for an option of its own, and refuses it
     return "yes, keywords too" if keyword else "yes"
 
 
 def concurrent(form: Form, folder: Path) -> str:
-    """Find out: do two items run at the same time?"""
+    """Find out whether two items run at the same time."""
     return "yes" if all(results(form.ask(meet, folder, 2))) else "no"
 
 
 def blocks(form: Form, folder: Path) -> str:
-    """Find out: has the function finished when the verb returns?
+    """Find out whether the function has finished when the verb returns.
 
-    The function waits for a file that this function makes after the call, at most `HELD` seconds.
+    The function waits for a file, for at most `HELD` seconds. The file is made after the call.
     """
     returned = form.ask(wait_for_go, folder, 1)
     finished = (folder / "finished-0").exists()
@@ -372,16 +374,16 @@ def blocks(form: Form, folder: Path) -> str:
 
 
 def order(form: Form, folder: Path) -> str:
-    """Find out: at which place is the result of item 0, if item 1 finishes first?"""
+    """Find out at which place the result of item 0 is, if item 1 finishes first."""
     returned = form.ask(both, folder, 2)
-    results(returned)  # the results are read, because a stream that nobody reads gives a warning
+    results(returned)  # a stream that nobody reads gives a warning, so this reads the results
     if len(returned) > 1:
-        return "-"  # the verb was called once for each item, so it has no order of its own
+        return "-"  # the verb was called once for each item, so it orders nothing
     return "input" if results(form.ask(first_comes_last, folder, 2)) == [0, 1] else "completion"
 
 
 def returns(form: Form, folder: Path) -> str:
-    """Find out: what type does the verb return, if the function returns a str?"""
+    """Find out what type the verb returns, if the function returns a str."""
     returned = form.ask(both, folder, 1)[0]
     handle = type(returned).__name__
     value = opened(returned)
@@ -389,7 +391,7 @@ def returns(form: Form, folder: Path) -> str:
     if isinstance(value, list):
         (item,) = cast("list[object]", value)
         inside = type(item).__name__
-        # The result is a list (a stream gives single results): show its type.
+        # The result is a list (a stream gives single results), so its type is shown.
         if handle != ResultStream.__name__:
             inside = f"list[{inside}]"
     return inside if value is returned else f"{handle}[{inside}]"
@@ -405,7 +407,7 @@ COLUMNS: Final[dict[str, Callable[[Form, Path], str]]] = {
 
 
 def measure() -> list[list[str]]:
-    """Return the table of verbs, the row of titles first; each cell is found by an experiment."""
+    """Return the table of verbs, titles first; each cell is the result of an experiment."""
     table = [["verb", *COLUMNS]]
     for form in forms():
         row = [form.name]
@@ -417,7 +419,7 @@ def measure() -> list[list[str]]:
 
 
 def show(table: list[list[str]]) -> None:
-    """Print the table."""
+    """Print the table of verbs."""
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for number, row in enumerate(table):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -430,7 +432,7 @@ def show(table: list[list[str]]) -> None:
 
 
 def failing(run: Callable[[], object]) -> tuple[object, str]:
-    """Return type and fields of the error that `run()` raises, and the text of its traceback."""
+    """Return type and fields of the error that `run()` raises, and its traceback as text."""
     try:
         run()
     except OSError as error:
@@ -440,7 +442,7 @@ def failing(run: Callable[[], object]) -> tuple[object, str]:
 
 
 def an_error(tour: Tour) -> None:
-    """Let an item fail; print what a user sees, and check that the error is that of a loop."""
+    """Let an item fail; print what a user sees, and check that a loop raises the same error."""
     paths = [*tour.paths[:3], Path("there-is-no-such-module.py"), *tour.paths[3:6]]
     expected, _ = failing(lambda: [count_names(path) for path in paths])
     raised, text = failing(lambda: pmap(count_names, paths))
@@ -450,7 +452,7 @@ def an_error(tour: Tour) -> None:
 
 
 def a_death(tour: Tour) -> None:
-    """Let an item kill its worker; print which item was lost, and check all other results."""
+    """Let an item kill its worker; print which item was lost, and check all the other results."""
     paths, expected = tour.paths[:12], tour.expected[:12]
     victim = 5
     rows = [(path, index == victim) for index, path in enumerate(paths)]
@@ -536,8 +538,8 @@ def command(arguments: Sequence[str]) -> int:
 if __name__ == "__main__":
     try:
         code: int = command(sys.argv[1:])
-    except BrokenPipeError:  # the reader has closed the pipe, as in `python -m pmap | head`
-        # The interpreter flushes stdout when it ends, and would find the pipe closed again.
+    except BrokenPipeError:  # the reader of the pipe has ended, as in `python -m pmap | head`
+        # At its end the interpreter flushes stdout, and would find again that the pipe is closed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)

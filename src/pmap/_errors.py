@@ -1,4 +1,4 @@
-"""Every error that pmap itself raises, as one tree.
+"""All errors that pmap itself raises, as a tree of classes.
 
 PmapError                      all of them; a RuntimeError
 ├── OptionError                an option is wrong (also a ValueError and a TypeError)
@@ -13,10 +13,10 @@ PmapError                      all of them; a RuntimeError
     ├── ControlFlowError       it raised SystemExit, KeyboardInterrupt, StopIteration, ...
     └── TransportError         an object could not be sent from one process to the other
 
-An error keeps the arguments that it was made of as attributes; its pickle has these and its cause.
-The classes that also derive from those of ``multiprocessing`` and ``pickle`` are in
-``_multiprocessing_errors``, which is imported when one of them is needed: to import it takes longer
-than to import pmap.
+An error keeps its arguments as attributes; its pickle contains these and its cause. The classes
+that also derive from those of ``multiprocessing`` and ``pickle`` are in
+``_multiprocessing_errors``. That module is imported when one of them is needed, because to import
+it takes longer than to import pmap.
 """
 
 from ._transport.exceptions import rebuilt, without_repr
@@ -34,20 +34,20 @@ def _rebuilt(
 
 
 class PmapError(RuntimeError):
-    """The base class of every error that pmap itself raises."""
+    """The base class of all errors that pmap itself raises."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        # When the pickle is loaded, `__init__` is not called, because its parameters are not those
-        # in `self.args`.
+        # When a pickle of the error is loaded, `__init__` is not called, because its parameters are
+        # not those in `self.args`.
         return _rebuilt, (type(self), self.args, self.__dict__, self.__cause__)
 
 
 def _shown(value: object) -> str:
-    """Return the repr of a value for a message; if the repr fails, a text in its place."""
+    """Return the repr of a value for a message; if the repr fails, return another text."""
     try:
         text = repr(value)
     except BaseException as error:
-        # a user's `__repr__` may raise anything; there must be a message all the same
+        # A user's `__repr__` may raise anything, but the message is needed all the same.
         if is_ctrl_c(error):
             raise
         text = without_repr(value, error)
@@ -116,8 +116,8 @@ class CheckpointError(PmapError):
 class InterruptedPoolError(PmapError):
     """A signal's exception interrupted a change of the pool's state.
 
-    The state might be wrong, so the pool has ended all its workers, and with them all calls in
-    progress. It can be used again.
+    The state might be wrong. So the pool has ended all its workers, and all calls in progress with
+    them. The pool can be used again.
     """
 
 
@@ -134,8 +134,8 @@ class ItemError(PmapError):
         self.function = function
         self.index = index
         self.input = input
-        # `Exception` is called by its name, because `super()` may find a standard base behind this
-        # one, whose __init__ takes other arguments (`MaybeEncodingError`, from Python 3.14 on).
+        # `Exception` is called by its name. `super()` may find a standard class behind this one,
+        # whose __init__ takes other arguments (`MaybeEncodingError`, from Python 3.14 on).
         Exception.__init__(self, message)
 
 
@@ -263,11 +263,11 @@ def transport_message(
 
 
 def is_ctrl_c(error: BaseException) -> bool:
-    """Return whether `error` may come from Ctrl-C, so that it has to reach the caller.
+    """Return whether `error` may come from Ctrl-C: then it has to reach the caller.
 
-    Python raises a Ctrl-C in the main thread only. In another thread, a KeyboardInterrupt was
-    raised by some object of the user, and is that object's failure. If it passed through, it would
-    end that thread of pmap, and with it all other calls.
+    Python raises a Ctrl-C in the main thread only. A KeyboardInterrupt in another thread was raised
+    by some object of the user, and is a failure of that object. If it were passed on, it would end
+    that thread of pmap, and with it all other calls.
     """
     if not isinstance(error, KeyboardInterrupt):
         return False
@@ -276,7 +276,8 @@ def is_ctrl_c(error: BaseException) -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-# Exit codes on Windows from which on the system has ended the process, and the names of some.
+# Windows has ended a process itself if its exit code is at least this. Some of these codes have
+# names.
 _FIRST_CRASH = 0xC0000000
 _CRASHES: dict[int, str] = {
     0xC0000005: "access violation",
@@ -289,7 +290,7 @@ _CRASHES: dict[int, str] = {
 
 
 def how_it_ended(exitcode: int | None) -> str:
-    """Return in words how a process ended.
+    """Return in words how a process has ended.
 
     >>> how_it_ended(3), how_it_ended(-11)
     ('exited with code 3', 'was killed by SIGSEGV')
@@ -307,7 +308,7 @@ def how_it_ended(exitcode: int | None) -> str:
 
 
 def _signal_name(number: int) -> str:
-    """Return the name of a signal; empty if the number has none."""
+    """Return the name of a signal; empty if the number is that of no signal."""
     import signal
 
     try:

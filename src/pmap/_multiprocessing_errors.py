@@ -1,7 +1,7 @@
-"""The errors that ``except`` clauses written for multiprocessing and pickle must catch.
+"""The errors that an ``except`` clause for errors of multiprocessing and pickle must catch.
 
-This module is imported when one of them is first needed: ``multiprocessing.pool`` takes long to
-import.
+This module is imported when one of these errors is first needed, because it takes long to import
+``multiprocessing.pool``.
 """
 
 import pickle
@@ -10,7 +10,7 @@ from multiprocessing import pool as _pool
 
 from ._errors import PmapError, TransportError, transport_message
 
-# typeshed does not know these two classes: no page documents them, and many programs catch them.
+# typeshed lacks these two classes: they are not documented, but many programs catch them.
 MaybeEncodingError: type[Exception] = getattr(_pool, "MaybeEncodingError")  # noqa: B009
 RemoteTraceback: type[Exception] = getattr(_pool, "RemoteTraceback")  # noqa: B009
 
@@ -18,8 +18,8 @@ RemoteTraceback: type[Exception] = getattr(_pool, "RemoteTraceback")  # noqa: B0
 class ResultTimeoutError(PmapError, _TimeoutError, TimeoutError):
     """A result was not there in time.
 
-    Either it was not there within the timeout given to ``get``, and the call goes on. Or the call
-    was not over within its `deadline`, and its items were ended.
+    Either it was not there within the timeout that ``get`` was given; then the call goes on. Or the
+    call was not over by its `deadline`; then its items were ended.
     """
 
     __module__ = "pmap"
@@ -52,7 +52,8 @@ class ResultPicklingError(
         self.value = value
 
     def __str__(self) -> str:
-        # This text is used because that of MaybeEncodingError has neither function nor index.
+        # The message is this one, because that of MaybeEncodingError names neither the function nor
+        # the index.
         return (
             transport_message(self.what, self.side, self.why, self.function, self.index, self.input)
             + f". The result was {self.value}"
@@ -61,7 +62,7 @@ class ResultPicklingError(
 
 def with_remote_traceback(error: BaseException, text: str) -> None:
     """Put the worker's traceback into the ``__cause__`` of `error`, as ``multiprocessing`` does."""
-    # The method of BaseException is called, because the exception's class may have a `__setattr__`
-    # that refuses, as a frozen dataclass does.
+    # `BaseException.__setattr__` is called directly, because the class of the error may have a
+    # `__setattr__` that raises, like that of a frozen dataclass.
     BaseException.__setattr__(error, "__cause__", RemoteTraceback(f'\n"""\n{text}"""'))
     BaseException.__setattr__(error, "__traceback__", None)

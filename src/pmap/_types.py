@@ -1,4 +1,4 @@
-"""The types that several packages share."""
+"""The types that several packages of pmap share."""
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import (
@@ -21,10 +21,11 @@ Backend: TypeAlias = Literal["processes", "threads", "interpreters", "serial"]
 
 
 class Engine(Protocol):
-    """What the option ``backend`` takes besides a word: anything that runs tasks somewhere.
+    """What the option ``backend`` takes besides a word: an object that runs tasks somewhere.
 
     Every ``concurrent.futures.Executor`` is an engine. pmap submits chunks of items to it, and
-    never shuts it down. An engine may have more than `submit`; pmap looks for these by name:
+    never shuts it down. An engine may have more methods than `submit`, for which pmap looks by
+    name:
 
     - ``slots() -> int``: how many tasks the engine runs at the same time. Without it pmap reads
       the attribute ``_max_workers``; without that, the option ``processes`` must be given.
@@ -44,9 +45,9 @@ class Engine(Protocol):
     """
 
     def submit(self, f: Callable[..., bytes], /, *args: Any, **kwargs: Any) -> "Future[bytes]":
-        """Run ``f(*args)`` somewhere; return the future of what it returns, and do not wait.
+        """Run ``f(*args)`` somewhere; return at once a future of what it will return.
 
-        pmap gives one argument, which is `bytes`.
+        pmap gives `f` a single argument, of type `bytes`.
         """
         ...
 
@@ -63,21 +64,21 @@ class AppliesAsync(Protocol):
         error_callback: Callable[[BaseException], object],
         /,
     ) -> object:
-        """Run ``func(*args, **kwds)`` in a worker; call one of the callbacks at its end."""
+        """Run ``func(*args, **kwds)`` in a worker; at its end call one of the two callbacks."""
         ...
 
 
-# The values that the option ``backend`` may have.
+# The type of the values that the option ``backend`` may have.
 Place: TypeAlias = Backend | Engine | AppliesAsync
 StartMethod: TypeAlias = Literal["spawn", "forkserver", "fork"]
 
 
 @runtime_checkable
 class GivenPool(Protocol):
-    """The type of a `pmap.Pool`, for modules of pmap that must not import the class.
+    """The type of a `pmap.Pool`, for modules of pmap that must not import that class.
 
-    The marker tells it from a ``multiprocessing.pool.Pool``, which has methods of the same names
-    but cannot do what the verbs promise.
+    The marker distinguishes it from a ``multiprocessing.pool.Pool``, which has methods of the same
+    names and cannot do what the verbs promise.
     """
 
     __pmap_pool__: ClassVar[bool]
@@ -85,7 +86,7 @@ class GivenPool(Protocol):
 
 @runtime_checkable
 class GivenCheckpoint(Protocol):
-    """The type of a `pmap.Checkpoint`, for modules of pmap that must not import the class."""
+    """The type of a `pmap.Checkpoint`, for modules of pmap that must not import that class."""
 
     __pmap_checkpoint__: ClassVar[bool]
 
@@ -93,7 +94,7 @@ class GivenCheckpoint(Protocol):
 
 
 class Progress(NamedTuple):
-    """How far a call is: what the function given as the option ``progress`` is called with.
+    """How far a call is; the function that the option ``progress`` gives is called with this.
 
     >>> from pmap import Progress, pmap
     >>> told: list[Progress] = []
@@ -104,12 +105,13 @@ class Progress(NamedTuple):
 
     Attributes:
         done: how many items are finished, those that failed among them. It never falls.
-        total: how many items there are; None: that is not known yet, as of a stream of a generator.
+        total: how many items there are; None if that is not known yet, as for a stream of a
+            generator.
         failed: how many items have failed.
         retried: how often an item that had failed was tried again.
         elapsed: seconds since the call began.
         label: the name of the function.
-        finished: whether this is the last one: the call has ended, in whatever way.
+        finished: whether this is the last update, because the call has ended in whatever way.
     """
 
     done: int
@@ -121,14 +123,14 @@ class Progress(NamedTuple):
     finished: bool
 
 
-# The values that the option ``progress`` may have.
+# The type of the values that the option ``progress`` may have.
 Show: TypeAlias = bool | str | Callable[[Progress], object]
 
 
 class Frozen:
-    """A value that never changes. Two of one class are equal if all their fields are equal.
+    """A value that never changes; two are equal if they have the same class and equal fields.
 
-    It is like a frozen dataclass; but to import `dataclasses` takes half as long as to import pmap.
+    It is like a frozen dataclass, but to import `dataclasses` takes half as long as to import pmap.
     """
 
     _names: ClassVar[tuple[str, ...]]  # the names of the fields, in order
@@ -136,7 +138,7 @@ class Frozen:
     def _fields(self) -> tuple[object, ...]:
         return tuple([getattr(self, name) for name in self._names])
 
-    # Hidden from type checkers, which would allow any attribute if they saw it.
+    # Type checkers must not see this method: they would allow any attribute then.
     if not TYPE_CHECKING:
 
         def __setattr__(self, name: str, value: object) -> Never:
@@ -155,7 +157,7 @@ class Frozen:
 
 
 def is_iterable(value: object) -> TypeGuard[Iterable[object]]:
-    """Return whether ``iter`` accepts `value`; ``iter`` accepts the old sequence protocol, too."""
+    """Return whether ``iter`` accepts `value`, which may also have the old sequence protocol."""
     return isinstance(value, Iterable) or hasattr(type(value), "__getitem__")
 
 

@@ -1,1 +1,1 @@
-"""What users call and hold: the verbs, `Pool`, `Executor`, and the handles of calls in progress."""
+"""What users call and get: the verbs, `Pool`, `Executor`, and the handles of calls in progress."""

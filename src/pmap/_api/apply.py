@@ -25,12 +25,12 @@ P = ParamSpec("P")
 class Apply(Verb[Fail_co]):
     """The class of `papply`, and of what its ``using`` and ``collecting`` return.
 
-    `Fail_co` is the type of what is returned where `f` fails: `Failure` with ``collecting``;
-    otherwise `Never`, since the failure is raised.
+    `Fail_co` is the type of what a call returns if `f` fails: `Failure` with ``collecting``;
+    otherwise `Never`, since the call raises the failure.
     """
 
     _name = "papply"
-    _takes_options = False  # `papply` passes all keywords to f, so a call cannot give options
+    _takes_options = False  # `papply` passes all keywords on to f, so its calls take no options
 
     def __call__(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R | Fail_co:
         """Return ``f(*args, **kwargs)``, computed in a worker.
@@ -112,7 +112,7 @@ class Apply(Verb[Fail_co]):
             TypeError: a worker cannot run `f`. Nothing has started.
             WorkerStartError: no worker could start.
         """
-        # The module is imported only when an explanation is asked for.
+        # The module is imported only for an explanation.
         from .explaining import explain_apply
 
         try:
@@ -123,7 +123,7 @@ class Apply(Verb[Fail_co]):
 
     @property
     def collecting(self) -> "Apply[Failure]":
-        """This verb, but it returns a failure as a value: a `Failure`, if `f` fails.
+        """This verb, but if `f` fails, it returns the failure as a value: a `Failure`.
 
         >>> papply.collecting(int, "x").error
         ValueError("invalid literal for int() with base 10: 'x'")

@@ -1,4 +1,4 @@
-"""The outcome of a call whose input is asynchronous; a task of the event loop collects it."""
+"""The outcome of a call with asynchronous input, which a task of the event loop collects."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ class Collected(Pending):
     """The outcome of a call with asynchronous input: a list of all results.
 
     Only a task can read such input. So a task of the running event loop takes the results from a
-    stream, which reads the input meanwhile.
+    stream, and meanwhile the stream reads the input.
     """
 
     def __init__(self, stream: ResultStream[Any], name: str) -> None:
@@ -44,7 +44,7 @@ class Collected(Pending):
                 await self._stream.close_input()
         except Exception as error:
             self.error = self.error or error
-        except BaseException:  # the event loop is ending, and cancels its tasks
+        except BaseException:  # the event loop is ending, and so cancels its tasks
             self._cancel()
             raise
         self.settle()
@@ -64,4 +64,4 @@ class Collected(Pending):
         self.error = self.error or CancelledError(f"{self.name} has no result: it was cancelled")
         self._stream.drop()
         self.settle()
-        cancel_task(self._task)  # the task may be waiting for input, which nobody needs any more
+        cancel_task(self._task)  # the task may be waiting for more input

@@ -9,7 +9,7 @@ from .._jobs.own_frames import cut
 from .._jobs.pending import Pending
 from .standard import class_of_both
 
-# Only type checkers import the class here; at run time a method imports it when needed.
+# Only type checkers import the class here. At run time the method that needs the class imports it.
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
@@ -24,7 +24,7 @@ def first(values: list[R]) -> R:
 
 
 def every(values: list[R]) -> list[R]:
-    """Return all results of a call, as a list."""
+    """Return the results of all items of a call, as a list."""
     return values
 
 
@@ -45,11 +45,12 @@ class AsyncResult(Generic[R_co]):
     __slots__ = ("__weakref__", "_is_cancelled", "_open", "_pending")
 
     def __init__(self, pending: Pending, open_: Callable[[list[Any]], R_co]) -> None:
-        # The handle keeps two existing objects, and no bound method or closure, which would take
-        # further memory: a program may hold millions of handles.
+        # The handle keeps references to two objects that exist in any case, and makes no bound
+        # method or closure: that would take more memory, and a program may hold millions of
+        # handles.
         self._pending = pending
         self._open = open_
-        # Whether `cancel` was called in time; the call may take a moment to end.
+        # Whether `cancel` was called before the call was over; the call may take a moment to end.
         self._is_cancelled = False
 
     def _opened(self) -> R_co:
@@ -99,7 +100,7 @@ class AsyncResult(Generic[R_co]):
         return self._pending.over and self._pending.error is None
 
     def exception(self) -> Exception | None:
-        """Return the exception that the call ended with. None: it had none, or is not over yet."""
+        """Return the exception with which the call ended; None if there is none, or not yet."""
         if self._pending.over or not self._is_cancelled:
             return self._pending.error if self._pending.over else None
         return CancelledError(f"{self._pending.name} has no result: it was cancelled")
@@ -161,8 +162,8 @@ class AsyncResult(Generic[R_co]):
                 except Exception as error:
                     behind.error = error
                 except BaseException as error:
-                    # Whatever the user's `f` raises becomes the outcome: otherwise the new handle
-                    # would never end.
+                    # Whatever `f`, the user's function, raises becomes the outcome: otherwise the
+                    # new handle would never end.
                     behind.error = _contained(error, f)
                     if isinstance(error, KeyboardInterrupt):
                         behind.settle()
@@ -196,7 +197,7 @@ class AsyncResult(Generic[R_co]):
             await self._pending.await_end()
             return self.get()
         except BaseException as error:
-            # The task that waits was cancelled: so is the call.
+            # The task that waits was cancelled, so the call is cancelled, too.
             if not isinstance(error, Exception):
                 self.cancel()
             __tracebackhide__ = cut(error)
@@ -217,12 +218,12 @@ class AsyncResult(Generic[R_co]):
 
     @property
     def _chunksize(self) -> int:
-        return 1  # programs multiply it by `_number_left`, which counts items here, and not chunks
+        return 1  # programs multiply it by `_number_left`, which counts single items here
 
     @property
     def _job(self) -> int | None:
         number: int | None = getattr(self._pending, "number", None)
-        return number  # the key of this call in the private dict `Pool._cache`
+        return number  # the dict `Pool._cache`, which is private, has the call under this key
 
     if not TYPE_CHECKING:
 
@@ -244,9 +245,9 @@ class AsyncResult(Generic[R_co]):
 
 
 def _contained(error: BaseException, f: object) -> Exception:
-    """Return a `ControlFlowError` in place of an exception that is no `Exception`.
+    """Return a `ControlFlowError` that replaces an exception that is no `Exception`.
 
-    Raised by `get`, such an exception (SystemExit, for example) would end the thread that waits.
+    If `get` raised such an exception (SystemExit, for example), it would end the thread that waits.
     """
     from .._errors import ControlFlowError
     from .._transport.exceptions import describe
@@ -260,7 +261,7 @@ def _contained(error: BaseException, f: object) -> Exception:
 
 
 class _Behind(Pending):
-    """The outcome of a function that runs when another call has ended: see `AsyncResult.then`."""
+    """The outcome of a function that runs after another call has ended: see `AsyncResult.then`."""
 
     def __init__(self, first: Pending) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from .async_result import AsyncResult
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
-else:  # `typing` has TypeIs only from Python 3.13 on; at run time, TypeGuard serves in its place
+else:  # `typing` has TypeIs only from Python 3.13 on; before, TypeGuard takes its place at run time
     from typing import TypeGuard as TypeIs
 
 A = TypeVar("A")
@@ -86,7 +86,7 @@ def _check_iterable(results: object) -> None:
 
 
 def _check_handles(name: str, results: Iterable[object]) -> None:
-    """Raise a TypeError if one of `results` is no `AsyncResult`."""
+    """Raise a TypeError if an element of `results` is no `AsyncResult`."""
     for number, result in enumerate(results, 1):
         if not isinstance(result, AsyncResult):
             raise TypeError(
@@ -96,15 +96,15 @@ def _check_handles(name: str, results: Iterable[object]) -> None:
 
 
 class _Gathered(Pending):
-    """What `gather` returns is a handle of this: the outcome of several calls together."""
+    """The outcome of several calls together; `gather` returns a handle of it."""
 
     def __init__(self, results: tuple[AsyncResult[Any], ...]) -> None:
         super().__init__()
         self._results = results
         for result in results:
-            # The method `when_over` would not do: while its callbacks run, a call counts as over
-            # only in the thread that runs them. If two calls ended at the same time, each callback
-            # would find the other call not over, and this outcome would never be known.
+            # `when_over` must not be used here. While its callbacks run, a call is over only for
+            # the thread that runs them. If two calls ended at the same time, each callback would
+            # find the other call not over, and nobody would ever find out the outcome.
             result._pending.when_settled(self._look)
         self._look()
 
@@ -113,7 +113,7 @@ class _Gathered(Pending):
         return "gather"
 
     def _look(self) -> None:
-        """Find out whether the outcome is known by now; several threads may call this at once."""
+        """Find out whether the outcome is known now; several threads may call this at once."""
         for result in self._results:
             if not result.ready():
                 return
@@ -139,7 +139,7 @@ class _Gathered(Pending):
 
 
 class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], Generic[R_co]):
-    """An iterator of handles in the order in which their calls end, for ``for`` and ``async for``.
+    """An iterator over handles in the order in which their calls end; ``async for`` takes it, too.
 
     `as_completed` returns one.
     """
@@ -172,9 +172,9 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
         if not self._left:
             raise StopIteration
         while not self._over:
-            # Make sure that the pool of the first call that is not over makes progress. Most often
-            # all calls run on that pool. If not, the turn of the others comes when the calls before
-            # them are over.
+            # The pool of the first call that is not over has to make progress. Most often all calls
+            # run on that pool. If not, the pools of the later calls get their turn when the earlier
+            # calls are over.
             while self._open and self._open[0].over:
                 self._open.popleft()
             if self._open:
@@ -232,7 +232,7 @@ def as_completed(results: Iterable[AsyncResult[Any]], /) -> Completed[Any]:
 
 
 def failed(result: object, /) -> TypeIs[Failure]:
-    """Return whether `result`, from a ``.collecting`` form of a verb, is a `Failure`.
+    """Return whether `result` is a `Failure`; it comes from a ``.collecting`` form of a verb.
 
     >>> from pmap import failed, pmap
     >>> [failed(result) for result in pmap.collecting(int, ["1", "x"])]
@@ -243,9 +243,9 @@ def failed(result: object, /) -> TypeIs[Failure]:
 
 # `pcall.collecting` returns a tuple whose places have different types. Without the overloads for
 # tuples, mypy would infer `object`, the common base class, as the type of the results. For a list
-# of a union of types it still does: mypy joins the types that remain for R, where pyright keeps the
-# union, and no overload changes that. An annotation does, of the list or of the variable that the
-# result is assigned to; tests/typing has both.
+# of a union of types mypy still does so: it joins the types that remain for R, while pyright keeps
+# the union, and no overload changes that. An annotation changes it, either of the list or of the
+# variable to which the result is assigned; tests/typing has both.
 @overload
 def split(results: tuple[A | Failure, B | Failure], /) -> tuple[list[A | B], list[Failure]]: ...
 @overload

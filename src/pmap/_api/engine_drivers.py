@@ -1,4 +1,4 @@
-"""Keeps the drivers (loops) for engines: executors and the like that a program gives."""
+"""Keeps the drivers of engines, which are executors and the like that the program gives."""
 
 import sys
 import weakref
@@ -18,10 +18,10 @@ from .node import run, shut_down
 
 
 class EngineDrivers:
-    """The driver for each engine and each set of options, as long as the engine exists.
+    """The driver for each engine and each set of options, while the engine exists.
 
-    A driver runs pmap's loop for an engine, which is the program's executor or cluster. An engine
-    is held weakly: nothing here keeps it alive.
+    A driver runs pmap's loop for an engine, which is the program's executor or cluster. The engine
+    is referred to weakly, so that nothing here keeps it alive.
     """
 
     def __init__(self) -> None:
@@ -29,17 +29,17 @@ class EngineDrivers:
         self._known: dict[int, weakref.ref[object]] = {}
 
     def driver_for(self, options: WorkerOptions, idle_timeout: float | None) -> tuple[Driver, bool]:
-        """Return the driver (loop) for an engine, and whether it was made for one call alone."""
+        """Return the driver for an engine, and whether the driver was made for one call alone."""
         engine: object = options.backend
         number = id(engine)
-        # The engine itself is no part of the key of the dict, because it may not be hashable.
+        # The key of the dict does not contain the engine itself, which may not be hashable.
         key = options._replace(backend="processes")
         known = self._known.get(number)
         if known is None or known() is not engine:
             try:
                 known = _weak(engine, partial(self._forget, number))
             except TypeError:
-                # no weak reference to the engine is possible, so it is not remembered
+                # Python cannot refer to this engine weakly, so the driver is not remembered.
                 return make_engine_driver(options, None), True
             self._known[number] = known
             self._drivers[number] = {}
@@ -47,7 +47,7 @@ class EngineDrivers:
         try:
             driver = ours.get(key)
         except TypeError:
-            # the arguments of the initializer cannot be hashed, so the driver is not remembered
+            # The arguments of the initializer cannot be hashed, so the driver is not remembered.
             return make_engine_driver(options, None), True
         if driver is None:
             driver = ours.setdefault(key, make_engine_driver(options, idle_timeout))
@@ -57,22 +57,23 @@ class EngineDrivers:
         self,
         number: int,
         gone: "weakref.ref[object]",
-        # This function is a parameter, because the module's globals are gone when the interpreter
-        # ends.
+        # `sys.is_finalizing` is a parameter, because the globals of this module may be gone when
+        # the interpreter ends.
         ends: Callable[[], bool] = sys.is_finalizing,
     ) -> None:
-        # The address of the freed engine may belong to another engine by now, which stays.
+        # Another engine may have the address of the freed engine by now. Then the entry is of the
+        # other engine, and stays.
         if self._known.get(number) is gone and not ends():
             del self._known[number]
             for driver in self._drivers.pop(number, {}).values():
                 driver.close()
 
     def all(self) -> list[Driver]:
-        """Return the drivers (loops) of all engines that still exist."""
+        """Return the drivers of all engines that still exist."""
         return [driver for ours in [*self._drivers.values()] for driver in [*ours.values()]]
 
     def taken(self) -> list[Driver]:
-        """Return the drivers (loops) of all engines, and forget them; idle workers are ended."""
+        """Return the drivers of all engines and forget them; end inner workers that are idle."""
         drivers = self.all()
         self._known.clear()
         self._drivers.clear()

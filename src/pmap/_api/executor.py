@@ -1,4 +1,4 @@
-"""Executor: the methods of ``concurrent.futures.ProcessPoolExecutor`` on the engine of the verbs.
+"""Executor: the methods of ``concurrent.futures.ProcessPoolExecutor``, on pmap's engine.
 
 This module has no ``from __future__ import annotations``: with it, ``help`` would show each
 annotation as a quoted string.
@@ -54,9 +54,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
-# As with the standard executors, an item that runs is never cancelled, so no worker is killed.
+# A call that runs is never cancelled, as with the standard executors. So no worker is killed for
+# it.
 _RULES: Final = RunRules(kill=False, trace_as_text=True)
-# Error messages, in the words of the standard executors.
+# The texts of error messages; they are those of the standard executors.
 _AFTER_SHUTDOWN: Final = "cannot schedule new futures after shutdown"
 _AFTER_EXIT: Final = "cannot schedule new futures after interpreter shutdown"
 
@@ -114,7 +115,7 @@ class Executor(futures.Executor):
             TypeError, too.
     """
 
-    __module__ = "pmap"  # the name of the package, which reprs and pickles of this class show
+    __module__ = "pmap"  # the name of the package, for the repr and the pickle of this class
 
     @overload
     def __init__(
@@ -167,13 +168,13 @@ class Executor(futures.Executor):
         self._max_workers: int = self._options.processes or cpu_count()
         self._pid = os.getpid()
         # One driver for each process that uses this executor, by process id: a forked child has
-        # workers of its own. `dict.setdefault` is atomic. A lock would not do: if another thread
-        # held it at the fork, nothing would release it in the child.
+        # workers of its own. `dict.setdefault` is atomic, so no lock is needed. If another thread
+        # held a lock at the fork, nothing would release it in the child.
         self._drivers: dict[int, Driver] = {}
         self._shutdown = False
-        # The error of an initializer that failed. Calls in progress add to this list and refer to
-        # nothing else here: if they referred to the executor, they would keep it alive after the
-        # program has dropped it.
+        # The error of an initializer that failed. A call in progress adds an error to this list,
+        # and refers to this list only: if it referred to the executor, it would keep the executor
+        # alive after the program has dropped it.
         self._broken: list[WorkerStartError] = []
 
     # --- making calls --------------------------------------------------------------------------
@@ -258,7 +259,7 @@ class Executor(futures.Executor):
     def _has_another_submit(self) -> bool:
         """Return whether a subclass or the program has replaced `submit`.
 
-        Programs do so to observe each call. Then `map` uses that `submit`, as in the standard
+        Programs do so to observe each call. Then `map` calls the new `submit`, as in the standard
         executor.
         """
         return "submit" in vars(self) or type(self).submit is not Executor.submit
@@ -275,7 +276,7 @@ class Executor(futures.Executor):
         return job
 
     def _driver(self) -> Driver:
-        """Return the driver (the engine of a pool) that runs calls in this process.
+        """Return the driver (the engine of a pool) that runs this process's calls.
 
         Raises:
             RuntimeError: the executor was shut down, or the interpreter is ending.
@@ -290,8 +291,8 @@ class Executor(futures.Executor):
             driver = self._drivers.setdefault(pid, make_driver(self._options))
             _live.add(driver)
             try:
-                # Another thread may just have shut the executor down, before it could see this new
-                # driver (engine).
+                # Another thread may have shut the executor down just now, without seeing the new
+                # driver. Then the driver is closed here.
                 self._refuse_if_shut_down()
             except RuntimeError:
                 driver.close()
@@ -305,11 +306,11 @@ class Executor(futures.Executor):
             raise RuntimeError(_AFTER_EXIT)
 
     def _run_here(self, call: Call) -> Job:
-        """Run a call that an item makes in the item's own thread, and return it when it is over.
+        """Run a call that an item makes, in the item's own thread, and return it when it is over.
 
-        With the threads backend, all threads might be waiting for such calls, and none would be
-        left to run them. With processes, the item runs in a worker that was forked with the
-        executor: if workers started workers of their own, these would, too, without end.
+        With the threads backend, all threads might be waiting for such calls, and no thread would
+        be left to run them. With processes, the item runs in a worker that was forked with the
+        executor. If such workers started workers, these would start workers again, without end.
         """
         self._refuse_if_shut_down()
         driver = make_driver(WorkerOptions(backend="serial"))
@@ -373,9 +374,10 @@ class Executor(futures.Executor):
         self.shutdown(wait=True)
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
-        # The program has dropped the executor. Take no more calls, but do not wait: the program may
-        # still hold futures, which will be completed. `getpid` is a parameter, since an executor
-        # that is a global of the script may be deleted after the globals of this module.
+        # The program has dropped the executor. The executor takes no more calls, but this method
+        # does not wait: the program may still hold futures, which will get their results. `getpid`
+        # is a parameter, because an executor that is a global of the script may be deleted after
+        # the globals of this module.
         driver = getattr(self, "_drivers", {}).get(getpid())
         if driver is not None and not driver.taken_away:
             driver.close()
@@ -399,7 +401,7 @@ def _chunks(source: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _watch(job: Job, broken: list[WorkerStartError]) -> None:
-    """Append the error of a call to `broken` if it fails because no worker could start."""
+    """Append the error of a call to `broken`, if the call fails because no worker could start."""
 
     def look() -> None:
         if isinstance(job.error, WorkerStartError):
@@ -459,7 +461,7 @@ def _finish_all() -> None:
     """Finish all submitted calls before the interpreter ends; after Ctrl-C, kill the workers."""
     note_end_of_program()
     drivers = list(_live)
-    # When the interpreter has printed the exception that ends the program, it sets `sys.last_type`.
+    # When an exception ends the program, the interpreter prints it and sets `sys.last_type`.
     if getattr(sys, "last_type", None) is KeyboardInterrupt:
         for driver in drivers:
             driver.end_workers(softly=False)
@@ -470,10 +472,10 @@ def _finish_all() -> None:
 
 
 # As in concurrent.futures, this function runs before the interpreter waits for non-daemon threads,
-# whose calls are finished, too. It runs before the functions of `atexit`, where all workers are
-# ended.
+# so it finishes their calls, too. It also runs before the functions of `atexit`, and one of those
+# ends all workers.
 _register = getattr(threading, "_register_atexit", atexit.register)
 try:
     _register(_finish_all)
-except RuntimeError:  # no function can be registered any more, as the interpreter is ending
+except RuntimeError:  # the interpreter is ending and takes no more functions
     note_end_of_program()

@@ -1,4 +1,4 @@
-"""The exceptions of an `Executor`'s futures: ``except`` clauses for the standard ones catch them.
+"""The exceptions that an `Executor`'s futures raise; ``except`` for the standard ones catches them.
 
 This module is imported only when a call has failed, since the import of
 ``concurrent.futures.process`` takes long.
@@ -14,22 +14,22 @@ from .._transport.exceptions import rebuilt
 E = TypeVar("E", bound=PmapError)
 B = TypeVar("B", bound=BaseException)
 
-# The class of the ``__cause__`` that the standard executor gives an item's exception. The class is
-# private, and its type is unknown to type checkers.
+# The class of the ``__cause__`` that the standard executor gives to an item's exception. It is a
+# private class, so type checkers do not know its type.
 _RemoteTraceback: type[Exception] = getattr(_process, "_RemoteTraceback")  # noqa: B009
 
 
 class BrokenWorkerLost(WorkerLost, _process.BrokenProcessPool):
     """A `WorkerLost` that is a ``BrokenProcessPool``, too.
 
-    Unlike the standard executor, pmap's goes on after such an error.
+    The standard executor is broken after such an error, and that of pmap goes on.
     """
 
 
 class BrokenTransportError(TransportError, _process.BrokenProcessPool):
-    """A `TransportError` that is a ``BrokenProcessPool``, too: a value could not be loaded.
+    """A `TransportError` that is a ``BrokenProcessPool``, too, for a value that cannot be loaded.
 
-    The standard executor breaks at such a value.
+    The standard executor is broken after such a value.
     """
 
 
@@ -52,26 +52,27 @@ def shown(error: Exception) -> BaseException:
 
 
 def _may_be_raised(error: BaseException | None) -> TypeGuard[BaseException]:
-    """Return whether a future may raise what the item raised, as the standard executor does.
+    """Return whether a future may raise what the item has raised, as with the standard executor.
 
-    It may if the item raised something that is no `Exception`, as SystemExit. It may not raise a
-    StopIteration, which futures of asyncio refuse: a task that awaits it would wait for ever.
+    A future may do so if the item has raised something that is no `Exception`, such as SystemExit.
+    A future must not raise a StopIteration: futures of asyncio refuse it, and a task that awaits
+    the result would wait for ever.
     """
     return error is not None and not isinstance(error, Exception)
 
 
 def _as(cls: type[E], error: PmapError) -> E:
-    """Return `error` as an instance of `cls`, a subclass of the error's own class."""
+    """Return `error` as an object of the class `cls`, a subclass of its own class."""
     made = rebuilt(cls, error.args, dict(vars(error)))
     made.__cause__ = error.__cause__
     return _with_its_traceback(made)
 
 
 def _with_its_traceback(error: B) -> B:
-    """Show the worker's traceback of `error`, if there is one, as `concurrent.futures` does."""
+    """Show the worker's traceback of `error`, if it has one, as `concurrent.futures` does."""
     cause = error.__cause__
     if isinstance(cause, RemoteTraceback):
-        # This is no plain assignment, because the error's class may have a `__setattr__` that
-        # refuses, as a frozen dataclass does.
+        # `BaseException.__setattr__` is called directly, because the class of the error may have a
+        # `__setattr__` that raises, like that of a frozen dataclass.
         BaseException.__setattr__(error, "__cause__", _RemoteTraceback(str(cause)))
     return error

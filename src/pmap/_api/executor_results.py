@@ -1,4 +1,4 @@
-"""What an `Executor` returns: the future of a call, and the iterator of the results of a map."""
+"""What an `Executor` returns: the future of a call, and the iterator over the results of `map`."""
 
 import sys
 import time
@@ -24,7 +24,7 @@ def program_ends() -> bool:
 
 
 def note_end_of_program() -> None:
-    """Record that the interpreter is ending: see `program_ends`."""
+    """Record that the interpreter is ending; `program_ends` returns true from now on."""
     global _program_ends
     _program_ends = True
 
@@ -54,8 +54,8 @@ class Future(PendingFuture[R], Generic[R]):
     def _drive(self, timeout: float | None) -> None:
         job = self._job
         if job is not None and job.over:
-            # In a forked process, calls of the parent end without running their callbacks, so the
-            # future notices their end here.
+            # In a forked process, calls of the parent end without running their callbacks. So the
+            # future checks here whether its call has ended.
             self._end()
         super()._drive(timeout)
 
@@ -76,8 +76,8 @@ def shown(error: Exception) -> BaseException:
     """Return the exception that a future raises for `error`, which ended its call."""
     name = f"{__package__}.executor_errors"
     if name not in sys.modules and program_ends():
-        # The module with the standard classes cannot be imported any more, as the interpreter is
-        # ending.
+        # The interpreter is ending, so the module with the standard classes cannot be imported any
+        # more.
         return error
     from . import executor_errors
 
@@ -88,18 +88,18 @@ def _only(job: Job) -> Any:
     return job.values[0]
 
 
-# One chunk of calls: a job; or, if a subclass or program has replaced `submit`, the future that its
-# `submit` returned for the whole chunk.
+# One chunk of calls. It is a job; or, if a subclass or the program has replaced `submit`, the
+# future that the new `submit` has returned for the whole chunk.
 Chunk: TypeAlias = "Job | futures.Future[list[Any]]"
 
 
 def call_each(function: Callable[..., R], rows: list[tuple[Any, ...]]) -> list[R]:
-    """Return the list of what `function` returns for each row of arguments."""
+    """Return a list of the results of `function`, one for each row of arguments."""
     return [function(*row) for row in rows]
 
 
 def results(jobs: deque[Chunk], more: Iterator[Chunk] | None, end: float | None) -> Iterator[Any]:
-    """Yield the results of chunks in their order, up to the first failure.
+    """Yield the results of chunks in the order of the chunks, up to the first failure.
 
     Args:
         jobs: the chunks of calls that were submitted.
@@ -119,7 +119,7 @@ def results(jobs: deque[Chunk], more: Iterator[Chunk] | None, end: float | None)
                 try:
                     jobs.extend(islice(more, 1))
                 except Exception as error:
-                    # The error is raised below, after the results of earlier chunks.
+                    # The error is raised further below, after the results of earlier chunks.
                     broken, more = error, None
             values, failure = _outcome(job)
             del job
@@ -130,22 +130,22 @@ def results(jobs: deque[Chunk], more: Iterator[Chunk] | None, end: float | None)
         if broken is not None:
             raise broken
     finally:
-        # These variables are cleared: the traceback of each exception refers to this frame, and if
-        # the frame referred to the exception, the two would be a reference cycle.
+        # The variables are cleared, because the traceback of each exception refers to this frame.
+        # If the frame also referred to the exception, there would be a reference cycle.
         broken = failure = None
         for job in jobs:
             job.cancel()
 
 
 def _wait(job: Chunk, timeout: float | None) -> bool:
-    """Wait until a chunk is over, at most `timeout` seconds; return whether it is."""
+    """Wait until a chunk is over, or for `timeout` seconds; return whether it is over."""
     if isinstance(job, futures.Future):
         return bool(futures.wait([job], timeout).done)
     return job.wait(timeout)
 
 
 def _outcome(job: Chunk) -> tuple[list[Any], BaseException | None]:
-    """Return a chunk's results before its first failure, in reverse order, and that failure."""
+    """Return the results of a chunk before its first failure, reversed; and that failure."""
     if isinstance(job, futures.Future):
         failure = futures.CancelledError() if job.cancelled() else job.exception()
         return ([], failure) if failure is not None else (job.result()[::-1], None)

@@ -1,4 +1,4 @@
-"""The pools in which `explain` runs items, and the calls that it makes there."""
+"""The pools in which `explain` runs items, and the calls that `explain` makes there."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -20,7 +20,7 @@ from .shared_pools import make_driver
 
 
 class _OnDriver:
-    """Runs the items of an explanation on a pool, by its driver."""
+    """Runs the items of an explanation on the pool of a driver."""
 
     def __init__(self, call: Call, driver: Driver) -> None:
         self._verb = call.verb
@@ -31,7 +31,7 @@ class _OnDriver:
             retries=(),
             at_once=False,
             keep_input=False,
-            # An explanation has no deadline: the option is meant for the call itself.
+            # The deadline of the call does not hold for its explanation.
             deadline=None,
             until=None,
         )
@@ -78,7 +78,7 @@ def explain_each(
 def explain_star(
     verb: str, function: object, rows: object, rules: RunRules, settings: Settings
 ) -> Explanation:
-    """Explain the call of f(*row) for each row; raises as `explain_each`."""
+    """Explain the call of f(*row) for each row; this raises the same errors as `explain_each`."""
     streamed = star_streamed(verb, function, rows, rules)
     return explained(streamed.call, _source(verb, (rows,)), settings)
 
@@ -118,7 +118,7 @@ def explained(call: Call, source: Source, settings: Settings) -> Explanation:
             stack.callback(driver.close)
 
         def pool_of(backend: Backend) -> _OnDriver:
-            """Return a new pool with as many workers as the call would have, for measurements."""
+            """Return a new pool for measurements, with as many workers as the call would have."""
             made = make_driver(WorkerOptions(processes=driver.limit, backend=backend))
             stack.callback(made.terminate)
             return _OnDriver(call, made)
@@ -129,7 +129,8 @@ def explained(call: Call, source: Source, settings: Settings) -> Explanation:
         if backend == "processes":
             processes = burners = own
             threads = pool_of("threads")
-            # Workers that are replaced after each chunk would be measured mostly while they start.
+            # If workers are replaced after each chunk, measurements on them would mostly measure
+            # how they start.
             if settings.worker.most_tasks is not None:
                 burners = pool_of("processes")
         elif backend == "threads":

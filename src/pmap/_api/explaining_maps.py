@@ -1,6 +1,6 @@
-"""The method `explain` of the verb `pmap`, for the class of that verb to inherit.
+"""The method `explain` of the verb `pmap`, in a base class of the verb's class.
 
-Most of this module is overloads. Type checkers need one for each number of iterables.
+Most of this module is overloads: type checkers need one for each number of iterables.
 
 This module has no ``from __future__ import annotations``: with it, ``help`` would show each
 annotation as a quoted string.
@@ -24,7 +24,7 @@ E = TypeVar("E")
 
 
 class ExplainsMaps(Verb[Fail_co]):
-    """A verb of a function and iterables; `explain` tells what a call would cost and gain."""
+    """A verb of a function and iterables, with the method `explain`."""
 
     @overload
     def explain(
@@ -144,7 +144,7 @@ class ExplainsMaps(Verb[Fail_co]):
             TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
             WorkerStartError: no worker could start.
         """
-        # The module is imported only when an explanation is asked for.
+        # The module is imported only for an explanation.
         from .explaining import explain_each
 
         try:

@@ -1,8 +1,8 @@
-"""How the verbs reach the pools that they share, whose modules are imported at the first call.
+"""How the verbs reach their shared pools; the modules of these are imported at the first call.
 
 So a program that imports pmap and calls no verb does not pay for that import. A program that calls
-one waits less: where a fork server forks the workers, it is started first, and boots
-on another CPU while this process imports the modules.
+a verb waits less: if a fork server forks the workers, it is started first, and boots on another CPU
+while this process imports the modules.
 """
 
 import sys
@@ -16,15 +16,15 @@ from .._transport.process_role import inside_item
 if TYPE_CHECKING:
     from .shared_pools import SharedPools
 
-import_path()  # records now which directories the relative entries of `sys.path` mean
+import_path()  # the import records which directories the relative entries of `sys.path` mean now
 _POOLS = f"{__package__}.shared_pools"
-# The shared pools; None before the first call. They are kept in this variable, since an import
-# statement would take 2 us in each call.
+# The shared pools; None before the first call. A variable holds them, because an import statement
+# in each call would take 2 us.
 _shared_pools: "SharedPools | None" = None
 
 
 def pools_for(call: Call | Streamed, settings: Settings) -> "SharedPools":
-    """Return the shared pools, which run `call`; the first call imports their modules."""
+    """Return the shared pools, which run `call`; the first call imports the pools' modules."""
     global _shared_pools
     if _shared_pools is None:
         _begin(call, settings)
@@ -69,7 +69,7 @@ def shutdown() -> None:
 
 
 def _begin(call: Call | Streamed, settings: Settings) -> None:
-    """Start the fork server (the process that forks workers) ahead, if `call` will need it."""
+    """Start the fork server (the process that forks workers) now, if `call` will need it."""
     if _POOLS in sys.modules or settings.pool is not None or inside_item():
         return
     if settings.worker.backend == "processes":
@@ -86,7 +86,7 @@ def _begin(call: Call | Streamed, settings: Settings) -> None:
             from .._transport.by_value.picklers import dumps_light
             from .._transport.by_value.sent_names import SentNames
 
-            # If this function needs cloudpickle, the fork server imports it now, before it forks
-            # workers: the import takes as long as all else that a worker does to start.
+            # If the function needs cloudpickle, the fork server imports it now, before it forks
+            # workers. That import takes as long as everything else that a worker does at its start.
             if dumps_light(Needs(SentNames()), function) is None:
                 boot.prepare()

@@ -10,7 +10,7 @@ from .._jobs.pending import Pending
 
 R = TypeVar("R")
 
-# When a future has ended, it refers to this object instead of its call, which is freed.
+# A future that has ended refers to this object in place of its call, so that the call is freed.
 _OVER = Pending()
 _OVER.settle()
 
@@ -18,8 +18,8 @@ _OVER.settle()
 class PendingFuture(Future[R], Generic[R]):
     """A standard future that ends when a call in progress is over, with the same outcome.
 
-    It becomes RUNNING at the end, or when a subclass knows that the call has begun, and not before:
-    the standard class refuses to cancel a future that is RUNNING.
+    The future becomes RUNNING at its end, or when a subclass knows that the call has begun. It does
+    not become RUNNING before, because the standard class refuses to cancel a RUNNING future.
     """
 
     def __init__(self, pending: Pending) -> None:
@@ -32,7 +32,7 @@ class PendingFuture(Future[R], Generic[R]):
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait until the call is over; return its exception or None, as the standard class does."""
+        """Wait until the call is over; return its exception, or None if it has none."""
         self._drive(timeout)
         return super().exception(timeout)
 
@@ -43,8 +43,8 @@ class PendingFuture(Future[R], Generic[R]):
     def _become_cancelled(self) -> None:
         """Cancel this future, and wake the threads that wait for several futures.
 
-        ``cancel`` of the standard class alone does not wake those. A future that is over, or
-        cancelled, stays as it is.
+        ``cancel`` of the standard class does not wake these threads. If this future is over, or
+        cancelled, nothing happens.
         """
         super().cancel()
         with self._condition:
@@ -59,29 +59,31 @@ class PendingFuture(Future[R], Generic[R]):
             )
 
     def take(self, open_: Callable[[], R]) -> None:
-        """End this future with the outcome of its call; `open_()` returns the result."""
+        """End this future with the outcome of its call; `open_()` is the result, if any."""
         error = self._pending.error
         if isinstance(error, CancelledError):
-            # A future in the state RUNNING cannot be cancelled, and stays as it is.
+            # If this future is RUNNING, it cannot be cancelled, and this call does nothing.
             self._become_cancelled()
-        # This is false if the future is over already: then the outcome of its call is ignored.
+        # If this future is over already, the condition is false, and the outcome of its call is
+        # ignored.
         if self._become_running():
-            # Another thread may have given the future a result just now.
+            # InvalidStateError: another thread has given this future a result just now.
             with suppress(InvalidStateError):
                 if error is not None:
                     self.set_exception(self._shown(error))
                 else:
                     self.set_result(open_())
-        # The call is not referred to any more, so its arguments are freed before the future is.
+        # From now on the future does not refer to its call, so the arguments of the call are freed
+        # before the future is.
         self._pending = _OVER
 
     def _shown(self, error: Exception) -> BaseException:
-        """Return the exception that this future raises for `error`, which ended the call."""
+        """Return the exception that this future raises for `error`, which has ended the call."""
         return error
 
 
 class _Future(PendingFuture[R], Generic[R]):
-    """A future of a call; when the future is cancelled, the call is cancelled, too."""
+    """A future of a call; if the future is cancelled, so is the call."""
 
     def cancel(self) -> bool:
         """Cancel the call; return whether the future is cancelled."""
@@ -92,7 +94,7 @@ class _Future(PendingFuture[R], Generic[R]):
 
 
 def future_of(pending: Pending, open_: Callable[[], R]) -> Future[R]:
-    """Return a future that ends when `pending` is over, with the result `open_()`."""
+    """Return a future that ends when `pending` is over; `open_()` makes its result."""
     future: _Future[R] = _Future(pending)
     pending.when_over(lambda: future.take(open_))
     return future

@@ -31,8 +31,8 @@ R = TypeVar("R")
 class Map(ExplainsMaps[Fail_co]):
     """The class of `pmap`, and of what its ``using`` and ``collecting`` return.
 
-    `Fail_co` is the type of what stands in the result where an item failed: `Failure` with
-    ``collecting``; otherwise `Never`, since the failure is raised.
+    `Fail_co` is the type of what stands in the result for an item that failed: `Failure` with
+    ``collecting``; otherwise `Never`, since the call raises the failure.
     """
 
     _name = "pmap"

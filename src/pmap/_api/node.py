@@ -1,8 +1,8 @@
-"""What pmap does where an engine (an executor or cluster) runs a task: it runs a chunk of items.
+"""Runs a chunk of items as a task of an engine (an executor or cluster), where the engine runs it.
 
-The items run in the inner worker, a process that pmap starts there: the only worker of an ordinary
-pool. It stays for the next chunk that the same call, or a call with the same options, has on this
-node.
+The items run in an inner worker, a process that pmap starts there, as the only worker of an
+ordinary pool. The inner worker stays for the next chunk that comes to this node from the same call,
+or from a call with the same options.
 """
 
 import os
@@ -32,24 +32,26 @@ from .._transport.started import DEPTH, depth
 from .._transport.values import loads
 from .._worker.relay import Relay, initialize
 
-# An inner worker (a process that pmap starts beside an engine) ends after this many seconds without
-# work.
+# An inner worker (a process that pmap starts where an engine runs a task) ends when it has had no
+# work for this many seconds.
 _IDLE: Final = 20.0
-# How many calls this process keeps the functions of, so that they need not be sent again with each
-# chunk.
+# This process keeps the functions of this many calls, so that a chunk need not bring its function
+# again.
 _MOST_KEPT: Final = 64
 
 _specs: dict[bytes, wire.TaskSpec] = {}
-# The drivers (engines of pools) of inner workers that have no work at the moment, by their options.
+# The drivers (engines of pools) of inner workers that run no chunk at the moment, by the options of
+# the workers.
 _free: dict[wire.InnerOptions, list[Driver]] = {}
-# Whether a chunk has run in this process itself: a list that is empty or not.
+# Whether this process itself has run a chunk: the list is empty if it has not.
 _warm_here: Final[list[bool]] = []
-# In a process that runs several tasks at the same time, the random generators belong to all.
+# A task holds this lock while it runs items of a call with a seed. Other tasks may run in this
+# process at the same time, and all share the random generators.
 _generators: Final = threading.RLock()
 
 
 def run(data: bytes) -> bytes:
-    """Run a chunk of items, given as bytes; return the answer for the caller, as bytes."""
+    """Run a chunk of items, given as bytes, and return the answer for the caller as bytes."""
     try:
         task = wire.opened_task(data)
     except wire.OtherVersionError as error:
@@ -70,15 +72,15 @@ def run(data: bytes) -> bytes:
 
 
 def _spec_of(task: wire.Task) -> wire.TaskSpec | None:
-    """Return the call that a task belongs to; None if this process does not know it."""
+    """Return the description of the call that a task belongs to; None if this process lacks it."""
     known = _specs.pop(task.key, None)
     if known is None and task.data is not None:
         known = wire.opened_spec(task.data)
     if known is not None:
         while len(_specs) >= _MOST_KEPT:
             _specs.pop(next(iter(_specs), b""), None)
-        # The entry of this call moves to the end of the dict: the first is the one used longest
-        # ago.
+        # The entry of this call moves to the end of the dict. So the first entry is that of the
+        # call which was used longest ago.
         _specs[task.key] = known
     return known
 
@@ -86,7 +88,7 @@ def _spec_of(task: wire.Task) -> wire.TaskSpec | None:
 def _unstarted(reason: str, cause: BaseException | None) -> bytes:
     try:
         data = None if cause is None else pickle.dumps(cause)
-    except Exception:  # the user's exception cannot be pickled
+    except Exception:  # the exception is the user's, and cannot be pickled
         data = None
     host = wire.host_name()
     return wire.packed_answer(wire.Answer(wire.UNSTARTED, host, reason=reason, cause=data))
@@ -100,7 +102,7 @@ def _answer(entries: list[Any], elapsed: float, cold: bool) -> bytes:
 
 
 def _run_here(relay: Relay, items: list[tuple[int, Any]], spec: wire.TaskSpec) -> bytes:
-    """Run a chunk in this process, which is the engine's."""
+    """Run a chunk in this process, which belongs to the engine."""
     cold = not _warm_here
     _warm_here[:] = [True]
     begin = perf_counter()
@@ -124,7 +126,7 @@ def _run_here(relay: Relay, items: list[tuple[int, Any]], spec: wire.TaskSpec) -
 def _run_all(relay: Relay, items: list[tuple[int, Any]], entries: list[object]) -> None:
     for item in items:
         entry = relay(item)
-        # Nothing is returned for an item that was not run, because an earlier one has failed.
+        # An item after a failed one does not run, and has no result.
         if entry == ():
             return
         entries.append(entry)
@@ -133,7 +135,7 @@ def _run_all(relay: Relay, items: list[tuple[int, Any]], entries: list[object]) 
 def _run_inside(
     relay: Relay, items: list[tuple[int, Any]], spec: wire.TaskSpec, inner: wire.InnerOptions
 ) -> bytes:
-    """Run the items of a chunk in an inner worker, a process that pmap has started."""
+    """Run the items of a chunk in an inner worker, a process that pmap starts."""
     stop = spec.spec[2]
     rules = RunRules(
         chunksize=1 if inner.isolate else len(items),
@@ -141,7 +143,7 @@ def _run_inside(
         stop=stop,
         timeout=spec.timeout,
         logs=spec.logs,
-        trace_as_text=True,  # the stack of a lost worker is sent to the caller as a text
+        trace_as_text=True,  # the caller gets the stack of a lost worker as a text
     )
     environment = wire.on_the_node(spec.environment, spec.host)
     elsewhere = Elsewhere(environment)
@@ -149,8 +151,8 @@ def _run_inside(
     watch = _watched(relay.given[0], spec)
     with _inner_worker(inner) as (driver, cold):
         begin = perf_counter()
-        # An empty context is used, because items must not see the context variables of the engine's
-        # own code.
+        # The context is empty, because items must not see context variables that the engine's own
+        # code has set.
         job = Context().run(driver.run, call, watch)
         elapsed = perf_counter() - begin
     entries: list[Any] = job.values
@@ -165,16 +167,17 @@ def _run_inside(
 
 
 class _UnwantedError(Exception):
-    """Nobody wants the chunk any more."""
+    """Raised in the thread of a task if nobody wants the chunk any more."""
 
 
 def _watched(chunk: bytes, spec: wire.TaskSpec) -> Callable[[], None]:
     """Return a function that raises `_UnwantedError` when nobody wants a chunk any more.
 
-    This thread runs the task of the chunk.
+    The task of the chunk runs in the thread that calls this function.
     """
     mark = marks.path_of(spec.marks, chunk)
-    # If this process was started by the caller itself, it sees when the caller has ended.
+    # If the caller itself has started this process, this process can see whether the caller has
+    # ended.
     ours = spec.caller if spec.host == wire.host_name() and os.getppid() == spec.caller else 0
     watch: Callable[[], Callable[[], bool]] | None = loads(spec.watch) if spec.watch else None
     running = watch() if watch is not None else None
@@ -188,10 +191,11 @@ def _watched(chunk: bytes, spec: wire.TaskSpec) -> Callable[[], None]:
 
 
 class _InSteps(ProcessBackend):
-    """Processes, for a thread that does something else now and then.
+    """A processes backend whose `poll` returns often, so that its thread can do something else.
 
-    So a thread that waits for an inner worker can look whether the chunk is still wanted. And some
-    engines end a task by an exception that they raise in its thread, when Python code runs in it.
+    A thread that waits for an inner worker can then check whether the chunk is still wanted.
+    Besides, some engines end a task by an exception in the thread of the task, and that exception
+    comes only when the thread runs Python code.
     """
 
     def poll(self, timeout: float | None) -> Polled:
@@ -199,21 +203,21 @@ class _InSteps(ProcessBackend):
 
 
 def _relayed(entry: Any) -> Any:
-    """Return the result of an item in the form in which it is sent to the caller."""
+    """Return the result of an item in the form in which the caller gets it."""
     error: object = entry.error if isinstance(entry, Failure) else entry
     if isinstance(error, WorkerLost):
         stack = str(getattr(error.__cause__, "tb", "")).strip().strip('"').strip()
         return wire.LOST, error.pid, error.exitcode, error.reason, error.begun, stack
     if isinstance(error, TaskTimeout):
         return wire.LATE, error.stack, None
-    if isinstance(error, PmapError):  # pmap itself has failed, and not the item
+    if isinstance(error, PmapError):  # the failure is one of pmap, and not of the item
         raise error
     return entry
 
 
 @contextmanager
 def _inner_worker(inner: wire.InnerOptions) -> Generator[tuple[Driver, bool], None, None]:
-    """Yield the driver of an inner worker that has no other chunk, and whether it is a new one."""
+    """Yield the driver of an inner worker without a chunk, and whether the worker is new."""
     free = _free.setdefault(inner, [])
     cold = False
     try:
@@ -229,7 +233,7 @@ def _inner_worker(inner: wire.InnerOptions) -> Generator[tuple[Driver, bool], No
 
 
 def _warm(driver: Driver) -> None:
-    """Start the worker now, so that its start does not count as time of the first items."""
+    """Start the worker now, so that this time does not count for the first items."""
     job = Context().run(driver.run, Call("the start", abs, Kind.EACH, (0,)))
     if job.error is not None:
         driver.close()
@@ -237,13 +241,13 @@ def _warm(driver: Driver) -> None:
 
 
 def _new_driver(inner: wire.InnerOptions) -> Driver:
-    """Return the driver (engine) of a new pool with one worker, which is not started yet."""
+    """Return the driver (the engine) of a new pool with one worker, which has not started yet."""
     if not may_start_processes():
         raise WorkerStartError(1, "this process may start no processes")
     usual = max(1, cpu_count() // inner.slots)
     limits, forced = thread_limits(inner.threads_per_worker, usual)
-    # The start method is chosen here: what the engine has set in this process is for its own
-    # processes.
+    # The start method is chosen here. The one that the engine has set in this process is meant for
+    # the engine's own processes.
     backend = _InSteps(
         inner.start_method or usual_start_method(),
         1,
@@ -259,12 +263,12 @@ def _new_driver(inner: wire.InnerOptions) -> Driver:
 
 
 def shut_down() -> None:
-    """End the inner workers of this process that run no chunk."""
+    """End those inner workers of this process that run no chunk."""
     for drivers in [*_free.values()]:
         while drivers:
             drivers.pop().let_go()
 
 
 if hasattr(os, "register_at_fork"):
-    # A forked process does not have the workers of its parent.
+    # The workers of a process are not workers of its forks, so a fork forgets them.
     os.register_at_fork(after_in_child=_free.clear)

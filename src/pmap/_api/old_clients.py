@@ -1,7 +1,7 @@
-"""Private attributes of ``multiprocessing.pool.Pool`` that existing programs read.
+"""Private attributes of ``multiprocessing.pool.Pool``, for existing programs that read them.
 
-They are only for programs written for `multiprocessing`; each value is computed when it is read. A
-new program has better ways: `AsyncResult.done`, `WorkerLost`, `buffersize`.
+They are only for programs written for `multiprocessing`. Each value is computed when a program
+reads it. New programs have better ways: `AsyncResult.done`, `WorkerLost`, `buffersize`.
 """
 
 import os
@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The states of a pool, as `multiprocessing.pool` has them.
+# The states of a pool, with the names that they have in `multiprocessing.pool`.
 RUN, CLOSE, TERMINATE = "RUN", "CLOSE", "TERMINATE"
-# Seconds between two checks whether a worker has ended, while `join` waits for it.
+# The interval, in seconds, at which `join` checks whether a worker has ended.
 _MOMENT = 0.005
-_UNKNOWN = 255  # the exit code that is shown for a process if nobody could read its own
+_UNKNOWN = 255  # the exit code of a process whose own exit code nobody could read
 
 
 class Computed(Generic[T]):
-    """A descriptor that computes an attribute each time it is read.
+    """A descriptor that computes the value of an attribute each time it is read.
 
-    It is no property: an instance may have an attribute of that name, which then comes first.
+    It is not a property: an instance may have an attribute of the same name, and Python then
+    returns that one.
     """
 
     def __init__(self, compute: Callable[..., T]) -> None:
@@ -39,7 +40,7 @@ class Computed(Generic[T]):
 
 
 class OldWorker:
-    """A worker, with the attributes of ``multiprocessing.Process`` that programs read in a pool."""
+    """A worker with the attributes of ``multiprocessing.Process`` that programs read."""
 
     daemon = True
 
@@ -53,15 +54,15 @@ class OldWorker:
         self._sentinel: int | None = None
 
     def is_alive(self) -> bool:
-        """Return whether the worker has not ended yet."""
+        """Return whether the worker is still running."""
         return self._number in self._driver.worker_list.pids()
 
     @property
     def exitcode(self) -> int | None:
-        """The exit code of the worker; None while it lives; -N: signal N has ended it.
+        """The exit code of the worker; None while it lives; -N if signal N has ended it.
 
-        It is 0 for a thread, and 255 where nobody could read the exit code, as with the fork server
-        of multiprocessing.
+        It is 0 for a thread, and 255 if nobody could read the exit code, as with the fork server of
+        multiprocessing.
         """
         if self.is_alive():
             return None
@@ -71,7 +72,7 @@ class OldWorker:
 
     @property
     def sentinel(self) -> int:
-        """A file descriptor that is ready, for ``multiprocessing.connection.wait``, after the end.
+        """A descriptor, ready after the end, for ``multiprocessing.connection.wait``.
 
         Raises:
             ValueError: the worker is no process, or has ended; or the system has no pidfd_open.
@@ -84,7 +85,7 @@ class OldWorker:
 
     @property
     def _popen(self) -> "OldWorker | None":
-        """Stands for `multiprocessing.Process._popen`, an object that has the process id."""
+        """Stands for `multiprocessing.Process._popen`, whose attribute `pid` programs read."""
         return None if self.pid is None else self
 
     def terminate(self) -> None:
@@ -92,7 +93,7 @@ class OldWorker:
         self._driver.worker_list.end(self._number, softly=True)
 
     def kill(self) -> None:
-        """Kill the worker process; a thread ends after its present item instead."""
+        """Kill the worker process; a worker thread ends after its present item instead."""
         self._driver.worker_list.end(self._number, softly=False)
 
     def __del__(self) -> None:
@@ -100,7 +101,7 @@ class OldWorker:
             os.close(self._sentinel)
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until the worker has ended, at most `timeout` seconds; None: without limit."""
+        """Wait until the worker has ended, or for `timeout` seconds; None: without limit."""
         until = None if timeout is None else time.monotonic() + timeout
         while self.is_alive() and (until is None or time.monotonic() < until):
             time.sleep(_MOMENT)
@@ -110,7 +111,7 @@ class OldWorker:
 
 
 class OldWorkers(Sequence[OldWorker]):
-    """The workers of a pool, as many as the pool may have; some may not have started."""
+    """The workers of a pool, in as many places as the pool may have workers."""
 
     def __init__(self, driver: "Driver") -> None:
         self._driver = driver
@@ -141,13 +142,13 @@ class OldWorkers(Sequence[OldWorker]):
 
 
 class OldQueue:
-    """Stands for the queue of waiting calls; programs only ask how long it is."""
+    """Stands for the queue of waiting calls. Programs only ask for its length."""
 
     def __init__(self, driver: "Driver") -> None:
         self._driver = driver
 
     def qsize(self) -> int:
-        """Return how many more calls are in progress than the pool may have workers."""
+        """Return by how many the calls in progress exceed the number of workers."""
         return max(0, len(self._driver.calls()) - self._driver.limit)
 
     def empty(self) -> bool:

@@ -39,11 +39,11 @@ class Deferred(Generic[R_co]):
         self._kwargs = kwargs
 
     def __call__(self) -> R_co:
-        """Make the call in this process, and return its result."""
+        """Make the call in this process, and return the result of the call."""
         return self._f(*self._args, **self._kwargs)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        # The object is pickled as a functools.partial, so that a worker need not import this
+        # The object is pickled as a functools.partial, so a worker does not have to import this
         # module.
         return functools.partial(self._f, *self._args, **self._kwargs).__reduce__()
 
@@ -81,8 +81,8 @@ def call(f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[R]
 class Calls(Verb[Fail_co]):
     """The class of `pcall`, and of what its ``using`` and ``collecting`` return.
 
-    `Fail_co` is the type of what stands in the result where a call failed: `Failure` with
-    ``collecting``; otherwise `Never`, since the failure is raised.
+    `Fail_co` is the type of what stands in the result for a call that failed: `Failure` with
+    ``collecting``; otherwise `Never`, since `pcall` raises the failure.
     """
 
     _name = "pcall"
@@ -222,7 +222,7 @@ class Calls(Verb[Fail_co]):
         self, given: tuple[object, ...], options: Mapping[str, object]
     ) -> tuple[Call, Settings]:
         for name, value in options.items():
-            # The module is imported only when a mistake has to be explained.
+            # The module is imported only after a mistake.
             from .._calls.option_names import option_called
 
             known = option_called(name) or "processes"
@@ -232,7 +232,7 @@ class Calls(Verb[Fail_co]):
                 f"pcall takes calls only, as call(f, {name}=...); its options are set before, as "
                 f"in pcall.using({known}=...)(call(f), call(g))",
             )
-        # One call in each chunk: the functions differ, so the time that one call took says nothing
-        # about the next.
+        # Each chunk has one call: the functions differ, so the time of one call does not predict
+        # the time of the next.
         rules, settings = self._in_force()
         return calls(self._name, given, rules._replace(chunksize=1)), settings

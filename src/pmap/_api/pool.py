@@ -37,12 +37,12 @@ A = TypeVar("A")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
-# Types of `args` that say nothing about the number and types of the arguments; a tuple says both,
-# and is checked.
+# The types of `args` for which type checkers do not know the number and types of the arguments. For
+# a tuple they know and check both.
 AnyNumber: TypeAlias = list[Any] | Iterator[Any] | range
 
-# The rules of calls by the methods of `Pool`. As in multiprocessing, a worker sends a function
-# among the results by its name only.
+# The rules of calls by the methods of `Pool`. As in multiprocessing, a result that is a function is
+# pickled by name only.
 _RULES_OF_STREAMS = RunRules(collect=True, trace_as_text=True)
 _RULES = RunRules(stop=True, functions_by_value=False, trace_as_text=True)
 
@@ -82,8 +82,8 @@ class Pool(PoolBase):
     """
 
     __pmap_pool__: ClassVar[bool] = True
-    __module__ = "pmap"  # the name of the package, which reprs and pickles of this class show
-    # The word for a worker of this pool in its repr: for one worker, and for several.
+    __module__ = "pmap"  # the name of the package, for the repr and the pickle of this class
+    # The word for a worker in the repr of this pool, for one worker and for several.
     _workers: ClassVar[tuple[str, str]] = ("process", "processes")
 
     @overload
@@ -146,14 +146,14 @@ class Pool(PoolBase):
             vars(self)["_ctx"] = context
 
     def _begin(self, options: dict[str, object]) -> None:
-        # If `multiprocessing.pool.Pool` is imported by now, this call makes it a base of this
-        # class.
+        # If `multiprocessing.pool.Pool` was imported, this call makes that class a base of this
+        # one.
         derive()
         worker = merge(Settings(), options).worker
         self._state = RUN
         self._driver = make_driver(worker, idle_timeout=None)
         self._streams: weakref.WeakSet[ResultStream[Any]] = weakref.WeakSet()
-        # The next attributes are only for code that reads private attributes of multiprocessing's
+        # The attributes below are only for code that reads private attributes of multiprocessing's
         # `Pool`; see the module `old_clients`.
         self._processes = self._driver.limit
         self._maxtasksperchild = worker.max_tasks_per_child
@@ -436,8 +436,8 @@ class Pool(PoolBase):
             drop_in=True,
             own_driver=ours,
         )
-        # The call is handed to the engine now: if the pool is closed before the first result is
-        # asked for, the pool would not take the job any more.
+        # The engine gets the call now. If the pool were closed before the first result is asked
+        # for, it would refuse the call later.
         stream.begin()
         self._streams.add(stream)
         return stream
@@ -454,9 +454,9 @@ class Pool(PoolBase):
         return run_with(self._taker(), call)
 
     def _taker(self) -> tuple[Driver, bool]:
-        """Return the driver (engine of a pool) for a call, and whether it is for this call only."""
-        # An item of this pool that calls the pool would wait for a worker, and may be in the only
-        # worker itself. So such a call runs in the calling thread.
+        """Return the driver (engine of a pool) for a call, and whether it runs only this call."""
+        # An item of this pool that calls the pool would wait for a free worker, and may itself be
+        # in the only worker. So such a call runs in the calling thread.
         if self._driver.holds_lock() or self._driver.backend.runs_here():
             return make_driver(WorkerOptions(backend="serial")), True
         return self._driver, False
@@ -516,15 +516,16 @@ class Pool(PoolBase):
         self.terminate()
 
     def __del__(self) -> None:
-        # The program has dropped the pool, which is closed and not terminated: an `AsyncResult`
-        # that is still held gets its results, and this finaliser does not wait.
+        # The program has dropped a pool that was neither closed nor terminated. If the program
+        # still holds an `AsyncResult`, it gets its results; this finaliser does not wait.
         driver = getattr(self, "_driver", None)
         if driver is not None and self._state == RUN and not driver.taken_away:
             shown = repr(self)
-            # The pool is closed before the warning is given: if warnings are errors, `warn` raises.
+            # The pool is closed before the warning, because `warn` raises if the program turns
+            # warnings into errors.
             driver.close()
-            # The text of this warning is that of multiprocessing, because programs filter by the
-            # text.
+            # The text is that of multiprocessing's warning, because programs filter warnings by
+            # their text.
             warnings.warn(
                 f"unclosed running multiprocessing pool {shown}",
                 ResourceWarning,
@@ -570,6 +571,6 @@ def _call_back(
 
 
 def _rules(chunksize: int | None) -> RunRules:
-    """Return the rules for the maps of a `Pool`: a failed item ends no item that runs already."""
+    """Return the rules of a `Pool`'s maps: if an item fails, items that run are not ended."""
     asked = merge(Settings(), {"chunksize": chunksize}).call.chunksize
     return _RULES._replace(stop=False, chunksize=asked)

@@ -1,4 +1,4 @@
-"""Read-ahead: how many items of a stream's input are read when the consumer asks for a result."""
+"""Read-ahead: how many items a stream reads when its consumer asks for a result."""
 
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -9,12 +9,13 @@ from .._calls.input import SLICE, AsyncInput, Input
 if TYPE_CHECKING:
     from .._jobs.stream_job import StreamJob
 
-# If an item takes long to read, the stream first waits for results, for this fraction of that time.
+# If it takes long to read an item, the stream first waits for results, for this fraction of the
+# time that reading takes.
 _WAIT_SHARE = 0.25
 
 
 class ReadAhead:
-    """Decides how many items to read: as many as the workers need and the consumer will take."""
+    """Decides how many items to read: as many as the workers need and the consumer will use."""
 
     def __init__(
         self,
@@ -24,25 +25,26 @@ class ReadAhead:
         *,
         runs_in_poll: bool,
     ) -> None:
-        """Begin with no items read.
+        """Begin before any item is read.
 
         Args:
             source: the input of the stream.
             stream_job: the call in progress, which knows the measured time of an item, and how many
                 items are worth reading ahead.
-            buffersize: how many items to have read ahead of the consumer; None: as many as fit the
-                pace of the consumer.
-            runs_in_poll: whether items run in the consumer's thread while that waits for results,
+            buffersize: how many items to read ahead of the consumer; None: the number depends on
+                the pace of the consumer.
+            runs_in_poll: whether items run in the consumer's own thread while it waits for results,
                 as with the serial backend.
         """
         self._source = source
         self._stream_job = stream_job
         self._buffersize = buffersize
         self._runs_in_poll = runs_in_poll
-        # How many items to read ahead at least; also used until the time of an item is measured.
+        # How many items to read ahead at least; it is also the number until the time of an item is
+        # measured.
         self._least = stream_job.ahead
         self._consumer = ConsumerPace()
-        # When the consumer last got a result and went on with its own work.
+        # The time at which the consumer last got a result, and went on with its own work.
         self._left_at = perf_counter()
         self._taken = 0  # how many results the consumer had taken when it last asked for one
         # Whether the stream has waited for results since it last read input.
@@ -58,7 +60,7 @@ class ReadAhead:
         self._left_at = perf_counter()
 
     def _wanted(self) -> int:
-        """Return how many items should be read beyond the results that the consumer has taken."""
+        """Return how many items should be read beyond those whose results were taken."""
         if self._buffersize is not None:
             return self._buffersize
         return self._consumer.asks_for(self._stream_job.ahead, self._least)
@@ -67,10 +69,10 @@ class ReadAhead:
         return 0 if self._source.ended else max(0, self._wanted() - ahead)
 
     def next_read(self, ahead: int, under_way: bool) -> tuple[int, float | None]:
-        """Return how many items to read now; or 0, and the seconds to wait for results.
+        """Return how many items to read now; if 0, also how many seconds to wait for results.
 
         Args:
-            ahead: how many items are read ahead of the results that were taken.
+            ahead: how many items were read for which the consumer has not taken the result yet.
             under_way: whether any item runs, or waits for a worker.
 
         Returns:
@@ -79,20 +81,20 @@ class ReadAhead:
         room = self._room(ahead)
         if not room:
             return 0, None
-        # Slow reading would hold up a result that comes meanwhile. So the stream first waits a
-        # moment for the results of items that run, unless an item takes longer to run than the next
-        # item takes to read.
+        # If reading is slow, a result that comes meanwhile has to wait. So the stream first waits a
+        # moment for the results of items that run, unless it takes longer to run an item than to
+        # read one.
         pace, cost = self._source.pace.seconds, self._stream_job.cost
         slow = pace is not None and pace > SLICE and (cost is None or cost < pace)
         if slow and under_way and not self._has_waited:
             self._has_waited = True
             if self._runs_in_poll:
-                return 0, None  # with the serial backend, items run in this thread while it waits
+                return 0, None  # with the serial backend, items run in this thread during the wait
             return 0, _WAIT_SHARE * (pace or 0.0)
         return room, None
 
     def next_top_up(self, ahead: int) -> int:
-        """Return how many items to read even if a result is ready; 0 if reading may be slow."""
+        """Return how many items to read although a result is ready; 0 if reading may be slow."""
         pace = self._source.pace.seconds
         if pace is None or pace > SLICE or self._stream_job.over:
             return 0
@@ -100,5 +102,5 @@ class ReadAhead:
         return room if room * 4 >= self._wanted() else 0
 
     def items_were_read(self) -> None:
-        """Record that items of the input were read."""
+        """Record that items of the input have been read."""
         self._has_waited = False

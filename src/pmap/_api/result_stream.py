@@ -1,9 +1,9 @@
-"""ResultStream: a stream gives results as they come, and reads input as the input is needed.
+"""ResultStream: a stream gives results as they come, and reads its input only when needed.
 
-A stream has no thread of its own. When the consumer asks for a result and no result is there, the
-thread of the consumer reads as many items of the input as `ReadAhead` says, gives these items to
-the pool, and waits for a result. Meanwhile the pool runs the items that it has, and their results
-wait in the `StreamJob`.
+A stream has no thread of its own. When the consumer asks for a result and none is there, the
+consumer's thread reads as many items of the input as `ReadAhead` says, gives these items to the
+pool, and waits for a result. Meanwhile the pool runs the items that it has, and their results wait
+in the `StreamJob`.
 """
 
 import os
@@ -23,7 +23,7 @@ from .._transport.light_stdlib import RLock, allocate_lock
 from .standard import class_of_both
 from .stream_states import CLOSED, NEW, OPEN, OVER
 
-# The verbs import this module early, and the modules of the engine only at the first call.
+# The verbs import this module early. The modules of the engine are imported at the first call.
 if TYPE_CHECKING:
     from .._engine.driver import Driver
     from .._jobs.stream_job import Part, StreamJob
@@ -33,14 +33,14 @@ R_co = TypeVar("R_co", covariant=True)
 _HOW_TO_GO_ON = "pmap: the stream ends here; with .collecting, failures are values and it goes on"
 
 
-# The lock for the states of all streams. It is held for two lines that call nothing, so that no
-# signal handler and no finaliser can run in between: a handler might close a stream in the very
-# thread that holds the lock.
+# This lock guards the states of all streams. It is held for two lines that call nothing. So no
+# signal handler or finaliser can run in between, which might close a stream in the very thread that
+# holds the lock.
 _state_lock = allocate_lock()
 
 
 def _renew_lock() -> None:
-    """Make a new lock in a forked process: the old one may be held by a thread of the parent."""
+    """Make a new lock in a forked process: a thread of the parent may hold the old lock."""
     global _state_lock
     _state_lock = allocate_lock()
 
@@ -68,11 +68,11 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     cancelled task).
     """
 
-    if not TYPE_CHECKING:  # type checkers see `__init__` only
+    if not TYPE_CHECKING:  # only type checkers read `__init__` here
 
         def __new__(cls, driver: "Driver", streamed: Streamed, **_: object) -> Self:
-            # A stream is of a class with `__len__` only if its input has a length: in any other
-            # stream `__len__` would have to raise, which misleads code that checks for a length.
+            # Only a stream whose input has a length is of a class with `__len__`. In other streams
+            # `__len__` would have to raise, and code that looks for `__len__` would be misled.
             sized = cls is ResultStream and streamed.input.is_sized
             return super().__new__(_SizedStream if sized else cls)
 
@@ -87,35 +87,38 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         drop_in: bool = False,
         own_driver: bool = False,
     ) -> None:
-        # The import is here and not at the top: `import pmap` imports this module, but makes no
+        # The import is not at the top, because `import pmap` imports this module and makes no
         # stream.
         from .read_ahead import ReadAhead
 
         self._driver = driver
         self._input = streamed.input
         self._window = streamed.window
-        # Whether results come after a failed item too, as in the iterators of multiprocessing.
+        # Whether the stream goes on after a failed item, as the iterators of multiprocessing do.
         self._carry_on = drop_in
-        # Whether the driver (the engine) serves this stream only, and is closed at its end.
+        # Whether the driver (the engine) serves only this stream, so that it is closed at the
+        # stream's end.
         self._own_driver = own_driver
         self._ordered = ordered
-        # Items are given to the pool in multiples of this number, as the iterators of
-        # multiprocessing give whole chunks: if the input fails within a chunk, no item of that
-        # chunk is run.
+        # The pool gets a multiple of this number of items each time, as the iterators of
+        # multiprocessing send whole chunks: if the input fails within a chunk, no item of that
+        # chunk runs.
         self._unit = (streamed.call.rules.chunksize or 1) if drop_in else 1
         if buffersize is not None:
             self._unit = min(self._unit, buffersize)
-        # Items that were read, but are not enough yet for a multiple of `_unit`.
+        # Items that were read and not given to the pool, because they are not enough for a multiple
+        # of `_unit`.
         self._incomplete: list[object] = []
-        self._ready: list[R_co] = []  # results that the consumer gets next, in reverse order
-        # The error that the consumer gets after these results.
+        self._ready: list[R_co] = []  # results for the consumer, the next one at the end
+        # The error that the consumer gets after the results in `_ready`.
         self._failure: Exception | None = None
-        self._received = 0  # how many results have come, including a failure
+        self._received = 0  # how many results have come; a failure counts as one
         self._read = 0  # how many items of the input were read
         self._state: int = NEW  # one of the states in the module `stream_states`
-        # Held by a thread while it asks for a result, because two threads may share a stream.
+        # A thread holds this lock while it asks for a result, because two threads may share a
+        # stream.
         self._asking = RLock()
-        self._is_asked = False  # whether any thread or task asks for a result at this moment
+        self._is_asked = False  # whether a thread or task is asking for a result at this moment
         self._pid = os.getpid()
         self._stream_job: StreamJob = driver.open(
             streamed.call, streamed.window, ordered=ordered, as_values=as_values
@@ -128,7 +131,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         )
 
     def _advance(self, state: int) -> None:
-        """Set the state, unless another thread has brought the stream to a later state."""
+        """Set the state to `state`, unless another thread has set a later state already."""
         with _state_lock:
             if state > self._state:
                 self._state = state
@@ -139,7 +142,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         try:
             return self._ready.pop()
         except IndexError:
-            pass  # `next` is called below and not here, so that its errors have no `__context__`
+            pass  # `next` is called further below, so that its errors have no `__context__`
         try:
             return self.next()
         except StopIteration:
@@ -171,8 +174,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             except _End:
                 pass
             except BaseException as error:
-                # For example, Ctrl-C has struck while a result was waited for: the stream is given
-                # up.
+                # The exception may be Ctrl-C, which came while the thread waited for a result. Then
+                # nobody wants the stream any more.
                 if not isinstance(error, Exception):
                     self.drop()
                 __tracebackhide__ = cut(error)
@@ -193,12 +196,12 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 self._read_or_wait(source, timeout, until)
             if room := self._read_ahead.next_top_up(self._ahead):
                 self._submit(source.read(room))
-            # Another thread may have taken the result from the list just now: the list has no lock.
+            # The list has no lock, so another thread may have taken the result just now.
             with suppress(IndexError):
                 return self._ready.pop()
 
     def _read_or_wait(self, source: Input, timeout: float | None, until: float | None) -> None:
-        """Read some items of the input, or wait for results, whichever is better now."""
+        """Read some items of the input, or wait for results, as is better now."""
         room, pause = self._next_move()
         if room:
             self._submit(source.read(room))
@@ -226,8 +229,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         except _End:
             pass
         except BaseException as error:
-            # For example, the task was cancelled while it waited for a result: the stream is given
-            # up.
+            # The exception may be the end of a task that was cancelled while it waited for a
+            # result. Then nobody wants the stream any more.
             if not isinstance(error, Exception):
                 self.drop()
             __tracebackhide__ = cut(error)
@@ -237,7 +240,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         raise StopAsyncIteration
 
     async def _next_result_async(self) -> R_co:
-        # Other tasks get a turn, even if the results of this stream are always there.
+        # This lets other tasks run, even if results of this stream are always ready.
         await give_way()
         while True:
             while not self._ready and not self._receive():
@@ -252,7 +255,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         room, pause = self._next_move()
         if room:
             self._submit(await self._read_async(room))
-            # Other tasks get a turn: while a plain iterable was read, none could run.
+            # This lets other tasks run, which could not run while a plain iterable was read.
             await give_way()
             return
         self._driver.ensure_leader(self._stream_job)
@@ -269,8 +272,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         return self
 
     def _refuse_in_fork(self) -> None:
-        # The process is checked before the lock is asked for: in a forked process, the lock may be
-        # held for ever by a thread that does not exist there.
+        # The process id is checked before the thread asks for the lock. In a forked process, a
+        # thread that does not exist there may hold the lock for ever.
         if os.getpid() != self._pid:
             raise PoolClosedError(
                 f"no result comes from {self!r}: it belongs to the process {self._pid} that this "
@@ -298,12 +301,12 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
 
     @property
     def taken(self) -> int:
-        """How many results were taken; a failure that was raised counts as a result."""
+        """How many results the consumer has taken; a failure that was raised counts as a result."""
         return self._received - len(self._ready) - (self._failure is not None)
 
     @property
     def read(self) -> int:
-        """How many items of the input were read."""
+        """How many items of the input the stream has read."""
         return self._read
 
     def __length_hint__(self) -> int:
@@ -319,19 +322,19 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
 
     @property
     def _ahead(self) -> int:
-        """How many items were read beyond the results that were taken."""
+        """How many items were read for which the consumer has not taken the result yet."""
         return self._read - self.taken
 
     def _next_move(self) -> tuple[int, float | None]:
-        """Return how many items to read now; if 0, also the seconds to wait for results."""
+        """Return how many items to read now; if 0, also how many seconds to wait for results."""
         if not self._stream_job.submitted:
-            # If the pool is closed, this raises an error before any input is read.
+            # If the pool is closed, this raises the error before any input is read.
             self._driver.take_no_more()
         under_way = self._read - self._received > len(self._incomplete)
         return self._read_ahead.next_read(self._ahead, under_way)
 
     def _submit(self, items: list[object]) -> None:
-        """Give items that were read to the pool, in multiples of `_unit`, and keep the rest."""
+        """Give the pool items that were read, in a multiple of `_unit`, and keep the rest."""
         self._read_ahead.items_were_read()
         self._read += len(items)
         source, unit = self._input, self._unit
@@ -347,31 +350,31 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 self.begin()
                 self._driver.feed(self._stream_job, self._window, items, source.ended)
             except BaseException:
-                # Whatever was raised (the checkpoint may be unreadable), the items that were read
-                # are lost.
+                # The items that were read have not reached the pool, so their results would be
+                # missing. For example, the checkpoint may be unreadable. So the stream is closed.
                 self.drop()
                 raise
 
     def begin(self) -> None:
-        """Hand the call to the engine, with no input yet; items are given to it later."""
+        """Hand the call to the engine without any input; the engine gets items later."""
         if not self._stream_job.submitted:
             if self._stream_job.call.progress is not False:
                 unread = self._input.left(self._read, only_reliable=False)
                 self._stream_job.expected = None if unread is None else self._read + unread
             self._driver.begin(self._stream_job)
-            # If the stream was closed while its first input was read, the job had not been
-            # submitted, so that it was not cancelled then.
+            # The stream may have been closed while its first input was read. At that time the job
+            # was not submitted, so it could not be cancelled.
             if self._state >= CLOSED:
                 self._stream_job.cancel()
             if self._own_driver:
-                # The driver (engine) takes no new calls now, but finishes this one.
+                # The driver (the engine) takes no new calls from now on, but it finishes this one.
                 self._driver.close()
 
     def _receive(self) -> bool:
-        """Take results that came from the pool; return whether any results are ready.
+        """Take results that have come from the pool; return whether there are any.
 
-        If an error is next (of an item, the input or the call), raise that. If there are no more
-        results, raise `_End`.
+        If the next result is an error (of an item, the input or the call), raise the error. If
+        there are no more results, raise `_End`.
         """
         if self._state == OVER:
             raise _End
@@ -381,8 +384,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         if self._failure is not None:
             error, self._failure = self._failure, None
             raise self._failed(error)
-        # `over` is read before results are taken: the last ones come before the job is over, so
-        # none is missed.
+        # `over` is read before results are taken. The last results come before the job is over, so
+        # if `over` is true, this takes them.
         over = stream_job.over
         part = stream_job.take(self._received)
         if part is not None:
@@ -390,15 +393,15 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             return bool(self._ready) or self._receive()
         if self._input.ended and self._received == self._read:
             if stream_job.call.keeper is not None and not over:
-                # The job is over only when its last results are in the checkpoint file.
+                # The job is over only when the checkpoint file has its last results.
                 return False
             self._advance(OVER)
             self._end_progress()
             raise self._input.error or stream_job.unkept or _End
         if over:
             if stream_job.late is not None and self._left_to_take() is not None:
-                # The deadline has come, and the number of results is known: there is one for each
-                # item. Items that are read from now on fail at once.
+                # The deadline has passed. The length of the input is known, so there is one result
+                # for each item: items that are read from now on fail at once.
                 return False
             self._advance(OVER)
             self._end_progress()
@@ -421,10 +424,10 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._ready = values
 
     def _end_progress(self) -> None:
-        """Make the last update of the progress, if progress is shown.
+        """Make the last update of the progress, if the progress is shown at all.
 
-        The engine also does this at the end of the call. But the consumer may take the last result
-        before that, and the next bar of the program should begin below a bar that is closed.
+        The engine does this, too, at the end of the call. But the consumer may take the last result
+        earlier, and the next bar of the program should be drawn below a bar that is closed.
         """
         if self._stream_job.call.progress is not False:
             from .._jobs.progress import watch_no_more
@@ -445,8 +448,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     def close(self) -> None:
         """End the items that run, and close the input if it is a generator.
 
-        Returns when no item runs. After that, asking for another result raises `CancelledError`,
-        unless no result was left.
+        The method returns when no item of the stream runs any more. Later calls of ``next`` raise
+        `CancelledError`, unless no result was left.
         """
         self.drop()
         self._driver.await_end(self._stream_job)
@@ -459,7 +462,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             await self._stream_job.await_end()
 
     async def close_input(self) -> None:
-        """Close the input if it is an asynchronous generator and no task is reading it."""
+        """Close the input if it is an asynchronous generator that no task is reading."""
         if isinstance(self._input, AsyncInput) and not self._is_asked:
             await self._input.aclose()
 
@@ -472,13 +475,14 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._give_up()
 
     def _give_up(self) -> None:
-        """Cancel the call, and close the input."""
+        """Cancel the call, and close the input of the stream."""
         self._ready = []
         if self._stream_job.submitted:
             self._stream_job.cancel()
         if self._asking.acquire(blocking=False):
             try:
-                # If a thread is reading the input at this moment, that thread closes it afterwards.
+                # If another thread is reading the input at this moment, that thread closes it
+                # later.
                 if not self._is_asked:
                     self._input.close()
             finally:
@@ -497,7 +501,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             try:
                 while not (self._state >= CLOSED or self._stream_job.over or source.ended):
                     self._submit(source.read(1 << 12))
-            except BaseException:  # the items just read would be lost, so the stream is closed
+            except BaseException:  # the items just read have not reached the pool
                 self.drop()
                 raise
             finally:
@@ -566,12 +570,12 @@ class _SizedStream(ResultStream[R_co]):
 
     def __len__(self) -> int:
         left = self._left_to_take()
-        if left is None:  # the user's input no longer tells a length that it told before
+        if left is None:  # the input told a length before, and does so no longer
             raise TypeError(f"{self!r} has no length: its input has none")
         return left
 
     def __bool__(self) -> bool:
-        return True  # a stream, like any other iterator, is true even when no result is left
+        return True  # like any other iterator, a stream is true even when no result is left
 
 
 _SizedStream.__name__ = _SizedStream.__qualname__ = ResultStream.__name__

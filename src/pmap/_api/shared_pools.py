@@ -28,25 +28,26 @@ from .result_stream import ResultStream
 if TYPE_CHECKING:
     from .engine_drivers import EngineDrivers
 
-# Seconds after which a shared pool ends its idle workers: long enough for a user to think in a
-# REPL, short enough that a program does not keep processes for hours after its last call.
+# A shared pool ends its idle workers after this many seconds. That is long enough for a user to
+# think in a REPL. And it is short enough that a program does not keep processes for hours after its
+# last call.
 IDLE_TIMEOUT = 60.0
 
-# How many shared pools may exist at a time; each distinct set of worker options has its own.
+# At most this many shared pools exist at a time; each distinct set of worker options has one.
 MOST_SHARED = 8
 
-# How many worker processes all idle shared pools together may have: this many for each CPU, but at
-# least `_IDLE`. A program may use a few sets of options in turn; more idle processes than this
-# would take memory from other programs.
+# All idle shared pools together may have this many worker processes for each CPU, but at least
+# `_IDLE`. A program may use a few sets of options in turn; more idle processes would take memory
+# from other programs.
 _IDLE_PER_CPU = 2
 _IDLE = 8
 
 
 class DriverOwner(Protocol):
-    """The attributes that a call uses of the `Pool` on which it is made."""
+    """The attributes of a `Pool` that a call on the pool uses."""
 
     _driver: Driver
-    # The streams that run on this pool and are not over.
+    # The streams that run on this pool and have not ended.
     _streams: "weakref.WeakSet[ResultStream[Any]]"
 
 
@@ -56,12 +57,12 @@ def _is_given(pool: GivenPool | None) -> TypeGuard[DriverOwner]:
 
 
 class SharedPools:
-    """The pools behind the verbs, such as `pmap`: calls with equal worker options share one."""
+    """The pools behind the verbs, such as `pmap`; calls with equal worker options share a pool."""
 
     def __init__(self) -> None:
         self.drivers: dict[WorkerOptions, Driver] = {}
-        # The drivers for engines (executors and the like) that the program gives. The module for
-        # them is imported with the first one.
+        # The drivers for engines (executors and the like) that the program gives. The first engine
+        # imports the module of this class.
         self.engines: EngineDrivers | None = None
 
     def run(self, call: Call, settings: Settings) -> list[Any]:
@@ -84,12 +85,12 @@ class SharedPools:
         return AsyncResult(job, first)
 
     def start_tuple(self, call: Call, settings: Settings) -> AsyncResult[tuple[Any, ...]]:
-        """Start `call`; return the handle of its results as a tuple."""
+        """Start `call`; return a handle whose result is a tuple."""
         job = submit_with(self.driver_for(settings), _prepared(call, settings))
         return AsyncResult(job, tuple)
 
     def stream(self, streamed: Streamed, settings: Settings, ordered: bool) -> ResultStream[Any]:
-        """Return the stream of the results of a call whose input is read as results are taken."""
+        """Return a stream of the results of a call; it reads the input while results are taken."""
         driver, ours = self.driver_for(settings)
         made: ResultStream[Any] = ResultStream(
             driver,
@@ -100,20 +101,20 @@ class SharedPools:
             own_driver=ours,
         )
         if _is_given(settings.pool) and driver is settings.pool._driver:
-            # The pool remembers its streams, because `Pool.join` reads their input to the end.
+            # The pool keeps its streams, because `Pool.join` has to read their input to the end.
             settings.pool._streams.add(made)
         return made
 
     def driver_for(self, settings: Settings) -> tuple[Driver, bool]:
-        """Return the driver (engine of a pool) that runs a call, and whether it is for this one."""
+        """Return the driver (engine of a pool) for a call, and whether it runs only this call."""
         if _is_given(settings.pool):
             driver = settings.pool._driver
             if not inside_item() and not driver.holds_lock():
                 return driver, False
-        # In three cases the pool cannot be used. Inside an item, all its workers may be busy with
-        # the call to which the item belongs. If this thread holds the lock of the pool's state, no
-        # thread can run the pool's loop. When the interpreter is ending, no thread or process can
-        # be started.
+        # In three cases the given or shared pool cannot be used. Inside an item, all workers of the
+        # pool may be busy with the call to which the item belongs. If this thread holds the lock of
+        # the pool's state, no thread can run the pool's loop. And when the interpreter is ending,
+        # no thread or process can be started.
         options = settings.worker
         inside = inside_item()
         if inside:
@@ -129,12 +130,12 @@ class SharedPools:
                     return make_driver(options._replace(backend="serial")), True
                 shared = self.drivers.setdefault(options, make_driver(options, IDLE_TIMEOUT))
         except TypeError:
-            # the arguments of the initializer cannot be hashed, so the pool could not be found
-            # again
+            # The arguments of the initializer cannot be hashed, so a later call could not find this
+            # pool.
             return make_driver(options), True
         if shared.holds_lock():
             return make_driver(options._replace(backend="serial", initializer=None)), True
-        # The pool is about to start workers: it is new, or was idle for long.
+        # The pool has no workers, because it is new or was idle for long, so it will start some.
         if not shared.workers:
             self._make_room(shared)
         return shared, False
@@ -150,13 +151,13 @@ class SharedPools:
         return driver, ours
 
     def restart(self) -> None:
-        """Replace the workers of all shared pools: see the function `restart` of pmap."""
+        """Replace the workers of all shared pools, for the function `pmap.restart`."""
         look_for_files()
         for driver in [*self.drivers.values()]:
             driver.renew()
 
     def shutdown(self) -> None:
-        """End the workers of all shared pools: see the function `shutdown` of pmap."""
+        """End the workers of all shared pools, for the function `pmap.shutdown`."""
         drivers = [*self.drivers.values()]
         self.drivers.clear()
         if self.engines is not None:
@@ -165,7 +166,7 @@ class SharedPools:
             driver.let_go()
 
     def after_fork_in_child(self) -> None:
-        """Forget all pools: this process was forked, and their workers are not its own."""
+        """Forget all pools: this process is a fork, and their workers belong to its parent."""
         self.drivers.clear()
         self.engines = None
 
@@ -186,9 +187,9 @@ class SharedPools:
             if pools <= MOST_SHARED and (workers <= most or not driver.workers):
                 continue
             if self.drivers.pop(options, None) is driver:
-                # The pool is not closed; only its workers end. Another thread may just have chosen
-                # the pool for a call: the pool then runs that call with new workers, which end when
-                # they have been idle for long enough.
+                # The workers of the pool end, but the pool is not closed. Another thread may just
+                # have chosen the pool for a call: then new workers run that call, and end when they
+                # have been idle for long enough.
                 pools -= 1
                 workers -= driver.workers
                 driver.retire()
@@ -200,7 +201,7 @@ def _prepared(call: Call, settings: Settings) -> Call:
     given = settings.call.checkpoint
     if given is None:
         return call
-    # The module is imported only for a call that has a checkpoint.
+    # The module is imported only for a call with a checkpoint.
     from .._checkpoint.checkpoint import Checkpoint
 
     keeper = given if isinstance(given, Checkpoint) else Checkpoint(given)
@@ -208,7 +209,7 @@ def _prepared(call: Call, settings: Settings) -> Call:
 
 
 def _refuse_a_limit(timeout: float | None) -> None:
-    """Raise `OptionError` for a time limit in a call that an item makes in its own thread."""
+    """Raise `OptionError` if a call that runs in an item's own thread has a time limit."""
     if timeout is not None:
         raise OptionError(
             "timeout",
@@ -221,7 +222,8 @@ def _refuse_a_limit(timeout: float | None) -> None:
 def run_with(taker: tuple[Driver, bool], call: Call) -> list[Any]:
     """Run `call` on a driver; return its results, or raise its first failure.
 
-    `taker` is the driver (engine), and whether it was made for this call alone; it is then closed.
+    `taker` is the driver (engine), and whether the driver was made for this call only: then it is
+    closed at the end.
     """
     driver, ours = taker
     try:
@@ -232,14 +234,15 @@ def run_with(taker: tuple[Driver, bool], call: Call) -> list[Any]:
 
 
 def submit_with(taker: tuple[Driver, bool], call: Call) -> Job:
-    """Start `call` on a driver; return it as a job, a call in progress.
+    """Start `call` on a driver, and return the job.
 
-    `taker` is the driver (engine), and whether it was made for this call alone; it is then closed.
+    `taker` is the driver (engine), and whether the driver was made for this call only: then it is
+    closed.
     """
     driver, ours = taker
     job = driver.submit(call)
     if ours:
-        driver.close()  # a driver that is closed takes no new calls, but finishes those it has
+        driver.close()  # a closed driver takes no new calls, but finishes those it has
     return job
 
 
@@ -248,8 +251,8 @@ def _results(job: Job) -> list[Any]:
         try:
             raise job.error
         finally:
-            # The exception's traceback refers to this frame, and the job to the exception: if the
-            # frame referred to the job, they would be a reference cycle.
+            # The traceback of the exception refers to this frame, and the job refers to the
+            # exception. If the frame also referred to the job, there would be a reference cycle.
             del job
     return job.values
 
@@ -259,9 +262,9 @@ def _may_start(options: WorkerOptions) -> bool:
 
 
 def _refuse_at_the_start_of_a_child() -> None:
-    """Raise an error in a child process of multiprocessing that is importing the script.
+    """Raise an error in a child process of multiprocessing that still imports the script.
 
-    Workers started there would import the script, too, and start workers of their own, without end.
+    Workers that it starts would import the script, too, and would start workers again, without end.
     """
     module = sys.modules.get("multiprocessing.process")
     if module is not None and getattr(module.current_process(), "_inheriting", False):
@@ -275,7 +278,7 @@ def _refuse_at_the_start_of_a_child() -> None:
 def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Driver:
     """Return the driver (the engine) of a new pool.
 
-    `idle_timeout` is the number of seconds after which its idle workers end; None: they do not.
+    The idle workers of the pool end after `idle_timeout` seconds; None: they stay.
 
     Raises:
         NotPicklableError: the initializer or its arguments cannot be sent.

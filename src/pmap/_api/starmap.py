@@ -26,8 +26,8 @@ Ts = TypeVarTuple("Ts")
 class StarMap(Verb[Fail_co]):
     """The class of `pstarmap`, and of what its ``using`` and ``collecting`` return.
 
-    `Fail_co` is the type of what stands in the result where an item failed: `Failure` with
-    ``collecting``; otherwise `Never`, since the failure is raised.
+    `Fail_co` is the type of what stands in the result for an item that failed: `Failure` with
+    ``collecting``; otherwise `Never`, since the call raises the failure.
     """
 
     _name = "pstarmap"
@@ -178,7 +178,7 @@ class StarMap(Verb[Fail_co]):
         Raises:
             Exception: the exceptions that `pmap.explain` raises.
         """
-        # The module is imported only when an explanation is asked for.
+        # The module is imported only for an explanation.
         from .explaining import explain_star
 
         try:
@@ -198,7 +198,7 @@ class StarMap(Verb[Fail_co]):
         """
         return StarMap[Failure](self._settings, True)
 
-    if not TYPE_CHECKING:  # type checkers report arguments behind the rows by themselves
+    if not TYPE_CHECKING:  # type checkers report further arguments themselves
         __call__ = refusing_more(__call__)
         async_ = refusing_more(async_)
         explain = refusing_more(explain)

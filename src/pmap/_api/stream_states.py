@@ -1,8 +1,8 @@
 """The states of a stream of results, and the transitions between them.
 
-The numbers grow along each transition. The consumer brings a stream into the states `OPEN` and
-`OVER`, and any thread may close the stream meanwhile. Whichever of these comes later, the state
-with the greater number stays.
+Each transition leads to a state with a greater number. The consumer brings a stream into the states
+`OPEN` and `OVER`, and any thread may close the stream at the same time. In whatever order these two
+happen, the state with the greater number stays.
 """
 
 from typing import Final

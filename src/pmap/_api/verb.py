@@ -36,19 +36,19 @@ from .._types import Frozen
 
 Method = TypeVar("Method", bound=Callable[..., object])
 
-# How many coroutines run at the same time in a worker, if no option sets the chunksize. Coroutines
-# wait most of the time, and most servers that they wait for take no more than a few dozen requests
-# at a time.
+# So many coroutines run at the same time in a worker, if no option sets the chunksize. Coroutines
+# wait most of the time, and most servers for which they wait take only a few dozen requests at a
+# time.
 AT_ONCE = 64
 if TYPE_CHECKING:
     import inspect
 
     import typing_extensions
 
-    # The type of what stands in the list of results where an item failed: `Failure` with
-    # ``collecting``; otherwise `Never`, since the failure is raised.
+    # The type of what stands in the list of results for an item that failed: `Failure` with
+    # ``collecting``; otherwise `Never`, since the verb raises the failure.
     Fail_co = typing_extensions.TypeVar("Fail_co", covariant=True, default=Never)
-else:  # at run time `default` is left out: `typing.TypeVar` takes it from Python 3.13 on
+else:  # `default` is for type checkers only: `typing.TypeVar` takes it from Python 3.13 on
     Fail_co = TypeVar("Fail_co", covariant=True)
 
 
@@ -77,16 +77,17 @@ def _rules(settings: Settings, collect: bool) -> RunRules:
 
 
 def _begun(rules: RunRules) -> RunRules:
-    """Return the rules of a call that begins now, with the time at which its deadline comes."""
+    """Return the rules of a call that begins now; they contain the time of its deadline."""
     if rules.deadline is None:
         return rules
     return rules._replace(until=monotonic() + rules.deadline)
 
 
 class _Signature:
-    """The descriptor of ``verb.__signature__``: a call's parameters, with the value of each option.
+    """The descriptor of ``verb.__signature__``: a call's parameters, with values of options.
 
-    It is not a property: ``inspect.signature(type(verb))`` would find the property object itself.
+    It is not a property, because ``inspect.signature(type(verb))`` would find the property object
+    itself.
     """
 
     def __get__(self, verb: "Verb[object] | None", owner: type) -> "inspect.Signature":
@@ -111,9 +112,9 @@ class Verb(Frozen, Generic[Fail_co]):
     __signature__: ClassVar[_Signature] = _Signature()
 
     def __init__(self, _settings: Settings = _NONE_SET, _collect: bool = False) -> None:
-        # `help` and `repr` read a function's name and docstring from these attributes. They are set
-        # in the instance, since a `__qualname__` in a class body would be the name of the class.
-        # The docstring is that of __call__: pydoc would take the docstring of the class for an
+        # `help` and `repr` read the name and docstring of a function from these attributes. The
+        # instance has them, because a `__qualname__` in a class body would be the name of the
+        # class. The docstring is that of __call__: pydoc would take a docstring of the class for an
         # inherited one.
         vars(self).update(
             _settings=_settings,
@@ -144,10 +145,10 @@ class Verb(Frozen, Generic[Fail_co]):
         return type(self)(merge(self._settings, options), self._collect)
 
     def _asked(self, function: object, options: Options) -> tuple[RunRules, Settings]:
-        """Return the rules of a call of `function`, and its settings.
+        """Return the rules of a call of `function`, and the settings of that call.
 
-        An option of the call replaces that of the verb. The `defaults` in force give the options
-        that neither of the two sets.
+        An option of the call replaces that of the verb. Options that neither of them sets come from
+        the `defaults` block around the call.
         """
         if not options:
             rules, settings = self._in_force()
@@ -163,7 +164,7 @@ class Verb(Frozen, Generic[Fail_co]):
         return rules, settings
 
     def _in_force(self) -> tuple[RunRules, Settings]:
-        """Return the rules and settings of a call that is given no options of its own."""
+        """Return the rules and settings of a call that has no options of its own."""
         given = IN_FORCE.get()
         if given is None:
             return _begun(self._rules), self._settings
@@ -173,9 +174,9 @@ class Verb(Frozen, Generic[Fail_co]):
     # -- what makes the object read like a function --------------------------------------------
 
     def __get__(self, instance: object, owner: type | None = None) -> Self:
-        # Because of this method, inspect.isroutine(verb) is true, so help() and doctest treat a
-        # verb as a function. Like a built-in function, a verb in a class body does not become a
-        # bound method.
+        # Because of this method `inspect.isroutine(verb)` is true, so help() and doctest treat a
+        # verb as a function. And a verb in a class body does not become a bound method, just like a
+        # built-in function.
         return self
 
     def __repr__(self) -> str:
@@ -188,15 +189,15 @@ class Verb(Frozen, Generic[Fail_co]):
         return f"{self._name}{using}{'.collecting' if self._collect else ''}"
 
     def __reduce__(self) -> str | tuple[object, ...]:
-        # A verb that is a global of its module is pickled as that name, so unpickling returns the
-        # same object.
+        # If a verb is a global of its module, its pickle is the name of that global, so unpickling
+        # returns the same object.
         imported: object = getattr(sys.modules.get(type(self).__module__), self._name, None)
         if imported is self:
             return self._name
         return type(self), (self._settings, self._collect)
 
     def __deepcopy__(self, memo: object) -> Self:
-        # A verb never changes, and a copy would have to share its pool: so the copy is the verb
+        # A verb never changes, and a copy would share its pool in any case. So the copy is the verb
         # itself.
         return self
 
@@ -207,18 +208,18 @@ class Verb(Frozen, Generic[Fail_co]):
 def _readable(
     parameters: "Iterable[inspect.Parameter]", options: dict[str, object]
 ) -> "inspect.Signature":
-    """Return the signature that ``help`` shows: each option in place of ``**options``.
+    """Return the signature that ``help`` shows, with each option in place of ``**options``.
 
-    It has no annotations of the other parameters: their type variables are hard to read.
+    The other parameters have no annotations, because their type variables are hard to read.
     """
-    # Imported only here, because the import takes a third of the time that pmap's own takes.
+    # The import is here, because it takes a third of the time that the import of pmap takes.
     import inspect
 
     types = get_type_hints(Options)
     own = [
         parameter.replace(annotation=parameter.empty)
         for parameter in parameters
-        # A parameter of the type Never is left out: it exists only so that a mistake gets a helpful
+        # A parameter of type Never is left out. It exists only so that a mistake gets a helpful
         # error message.
         if parameter.annotation is not Never
         and not (options and parameter.kind is parameter.VAR_KEYWORD)
@@ -233,9 +234,9 @@ def _readable(
 
 
 def refusing_more(method: Callable[..., object]) -> Callable[..., object]:
-    """Return `method` of a verb that takes rows, with a helpful TypeError for further arguments.
+    """Return `method` of a verb that takes rows, with a helpful error for further arguments.
 
-    Type checkers report such arguments anyway; the error is for run time.
+    The error is for programs whose author uses no type checker, which would report these arguments.
     """
 
     def refusing(
@@ -259,9 +260,9 @@ def refusing_more(method: Callable[..., object]) -> Callable[..., object]:
 
 
 class _AsTheVerbHasIt:
-    """Stands for the default of an option in the signature of a method; shown as ``...``.
+    """Stands for the default of an option in the signature of a method; ``help`` shows ``...``.
 
-    A method belongs to a class, and so does not know the settings of a single verb.
+    A method belongs to a class, so it does not know the settings of a single verb.
     """
 
     def __repr__(self) -> str:
@@ -269,14 +270,14 @@ class _AsTheVerbHasIt:
 
 
 class _SpelledOut:
-    """The ``__wrapped__`` of a verb's method: ``inspect`` reads the method's signature from it.
+    """The ``__wrapped__`` of a verb's method, from which ``inspect`` reads the method's signature.
 
-    That signature lists every option, and is made when it is read.
+    The signature lists every option. It is made when ``inspect`` reads it.
     """
 
     def __init__(self, method: FunctionType, takes_options: bool) -> None:
-        # `inspect` follows `__wrapped__` to the end to find the source of a method. The end is a
-        # copy of the method: with the method itself the chain would be a circle.
+        # To find the source of a method, `inspect` follows `__wrapped__` until there is no more.
+        # The last one is a copy of the method, because the method itself would lead back here.
         self.__wrapped__: FunctionType = FunctionType(
             method.__code__, method.__globals__, method.__name__, method.__defaults__
         )
@@ -296,7 +297,7 @@ class _SpelledOut:
 
 
 def same_signature_as(_: Method) -> Callable[[Callable[..., object]], Method]:
-    """Return a decorator for a method that has the same overloads as the given method.
+    """Return a decorator: the decorated method gets the overloads of the given method.
 
     Only type checkers see the overloads.
     """
@@ -310,10 +311,10 @@ def same_signature_as(_: Method) -> Callable[[Callable[..., object]], Method]:
 
 
 def read_like_functions(kinds: Iterable[type[Verb[object]]]) -> None:
-    """Make ``help`` on the verbs and their methods show every option, and not only ``**options``.
+    """Let ``help`` on the verbs and their methods show every option, and not only ``**options``.
 
-    Each method gets a signature that has all options. The docstrings of ``using``, and of
-    ``__call__`` where the verb takes options, get the list of the options.
+    Each method gets a signature with all options. The list of the options is added to the docstring
+    of ``using``, and to that of ``__call__`` of each verb that takes options.
     """
     using: FunctionType = vars(Verb)["using"]
     methods = [(using, True)]
@@ -327,17 +328,17 @@ def read_like_functions(kinds: Iterable[type[Verb[object]]]) -> None:
     _list_options(using)
     for method, takes_options in methods:
         method.__module__ = "pmap"
-        # A method that `refusing_more` has made holds the original method as its `__wrapped__`.
+        # If `refusing_more` has made the method, its `__wrapped__` is the original method.
         behind: FunctionType = vars(method).get("__wrapped__", method)
         vars(method)["__wrapped__"] = _SpelledOut(behind, takes_options)
 
 
 def _list_options(method: FunctionType) -> None:
-    """Append the text about the options, from `Options`, to the docstring of a method."""
+    """Append the text about the options to the docstring of a method; it stands in `Options`."""
     own, _, listed = method.__doc__, *(Options.__doc__ or "").partition("Attributes:\n")[1:]
-    if own and listed:  # Python with the option -OO has no docstrings
+    if own and listed:  # there are no docstrings if Python runs with the option -OO
         # Before Python 3.13 the compiler keeps the indentation of docstrings. So the lines of the
-        # list are shifted to that of the method's docstring.
+        # list get the indentation of the method's docstring.
         margin = own.rpartition("\n")[2]
         lines = listed.rstrip().split("\n")
         shift = len(margin) + 4 - (len(lines[0]) - len(lines[0].lstrip()))

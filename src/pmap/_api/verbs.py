@@ -1,4 +1,4 @@
-"""The verbs, and the names of their asynchronous and streaming forms."""
+"""The verbs, and names for their asynchronous and streaming forms."""
 
 from typing import Final
 
@@ -14,25 +14,25 @@ pmap: Final[Map] = Map()
 """``list(map(f, xs))``, computed by several workers at once; results in order."""
 
 pmap_async: Final = pmap.async_
-"""`pmap` that returns at once, with an `AsyncResult`."""
+"""A form of `pmap` that returns at once, with an `AsyncResult`."""
 
 pimap: Final = pmap.iter
-"""`pmap` that returns a `ResultStream`: the results one by one, in the order of the input."""
+"""A form of `pmap` that returns a `ResultStream`, with the results in the order of the input."""
 
 pimap_unordered: Final = pmap.iter_unordered
-"""`pmap` that returns a `ResultStream`: the results one by one, in the order they finish."""
+"""A form of `pmap` that returns a `ResultStream`, with the results in the order they finish."""
 
 pstarmap: Final[StarMap] = StarMap()
 """``list(starmap(f, rows))``, computed by several workers at once; results in order."""
 
 pstarmap_async: Final = pstarmap.async_
-"""`pstarmap` that returns at once, with an `AsyncResult`."""
+"""A form of `pstarmap` that returns at once, with an `AsyncResult`."""
 
 papply: Final[Apply] = Apply()
 """``f(*args, **kwargs)``, computed in a worker."""
 
 papply_async: Final = papply.async_
-"""`papply` that returns at once, with an `AsyncResult`."""
+"""A form of `papply` that returns at once, with an `AsyncResult`."""
 
 pcall: Final[Calls] = Calls()
 """The results of calls of different functions, made by several workers at once, as a tuple."""

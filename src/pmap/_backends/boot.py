@@ -1,9 +1,9 @@
-"""Starting a fresh interpreter as a worker process or as the fork server.
+"""Starts a fresh interpreter, which becomes a worker process or the fork server.
 
-The fork server boots on another processor while the caller imports the code of the pool (see
-the module `first_call`). So this module imports only what the start of a process needs.
-`subprocess` is imported in the functions that use it: the import takes a third of the time in which
-an interpreter starts.
+While the fork server starts on another processor, the caller imports the code of the pool (see the
+module `first_call`). So this module imports only what the start of a process needs. `subprocess` is
+imported in the functions that use it, because that import takes a third of the time in which an
+interpreter starts.
 """
 
 import atexit
@@ -26,20 +26,21 @@ _CODE = (
     "sys.modules['pmap'] = p; from pmap._worker.startup import main; "
     "main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
 )
-# Linux starts no program whose environment has a variable of this many bytes. On a system without
+# Linux starts no program if a variable of its environment has this many bytes. On a system without
 # `os.sysconf` this number is also the limit for all environment variables together.
 _LONGEST = 1 << 17
-# The socket option SO_COOKIE of Linux, for which Python has no name. Reading it changes nothing.
+# SO_COOKIE, a socket option of Linux without a name in Python. To read it changes nothing.
 _SO_COOKIE = 57
 
 
 class Lifeline:
-    """A pipe by which worker processes notice that the caller has ended, whatever has ended it.
+    """A pipe that tells worker processes that the caller has ended, whatever has ended it.
 
     Nothing is written to the pipe. Only the caller has the writing end, which the kernel closes
-    when the caller ends. Workers watch the reading end, `end` (see the module `startup`) and end
-    when it is closed. If the caller forks, the forked process closes its copies of both ends:
-    otherwise the pipe would stay open, and workers would live, until that process has ended, too.
+    when the caller ends. Workers watch the reading end, `end` (see the module `startup`): they end
+    when the writing end is closed. If the caller forks, the forked process closes its copies of
+    both ends. Otherwise the pipe would stay open until the forked process has ended, too, and the
+    workers would live so long.
     """
 
     end = -1
@@ -48,32 +49,33 @@ class Lifeline:
     _inodes = -1, -1
 
     def __init__(self) -> None:
-        """Open the pipe, except on Windows, where no child inherits a descriptor."""
+        """Open the pipe; on Windows there is none, because no child inherits a descriptor there."""
         if sys.platform != "win32":
             end, self._ours = os.pipe()
             self.end = not_standard(end)
-            # On macOS each end of a pipe has an inode of its own.
+            # Both numbers are needed: on macOS each end of a pipe has an inode of its own.
             self._inodes = inode_of(self.end), inode_of(self._ours)
 
     def close(self) -> None:
-        """Close both ends of the pipe; that kills the workers that still watch the pipe."""
+        """Close both ends of the pipe; workers that still watch the pipe end at this."""
         self.closed = True
         ends = self.end, self._ours
         self.end = self._ours = -1
         for end, inode in zip(ends, self._inodes, strict=True):
-            # If the inode is another one, the program has closed the end and uses its number.
+            # If the inode is another one, the program has closed this end, and has opened another
+            # file that has the same number.
             if end >= 0 and inode_of(end) == inode:
                 os.close(end)
 
     def __del__(self) -> None:
-        # If the start of a process has failed, nothing else will close the pipe.
+        # If the start of a process has failed, no other code closes the pipe.
         self.close()
 
 
 def inode_of(fd: int) -> int:
     """Return the inode behind an open descriptor, or -1 if the descriptor is not open.
 
-    Each socket and each pipe has an inode of its own.
+    Each socket and each pipe has an inode of its own, so the inode tells them apart.
     """
     try:
         return os.fstat(fd).st_ino
@@ -84,23 +86,25 @@ def inode_of(fd: int) -> int:
 def mark_of(sock: "socket") -> object:
     """Return a value that identifies the open file behind a socket's descriptor.
 
-    If the program closes the descriptor, its number may go to another file; the value then differs.
-    On Linux the value is the socket's cookie (SO_COOKIE), a number that the kernel gives to no
-    other socket. To read the cookie takes less than half the time of reading an inode.
+    If the program closes the descriptor, its number may go to another file, and then the value
+    differs. On Linux the value is the socket's cookie (SO_COOKIE), a number that the kernel gives
+    to no other socket. To read the cookie takes less than half the time of reading an inode.
     """
     try:
         if sys.platform == "win32":
-            # A socket is no descriptor here. No other open socket has its address.
+            # Windows has no inodes for sockets. The address identifies the socket, because no other
+            # open socket has the same address.
             return sock.getsockname()
         return sock.getsockopt(SOL_SOCKET, _SO_COOKIE, 8)
-    except OSError:  # the descriptor is no socket's any more, or the system has no such cookies
+    except OSError:  # the number is not a socket's now, or the system has no cookies
         return -1 if sys.platform == "win32" else inode_of(sock.fileno())
 
 
 def release(sock: "socket", mark: object) -> None:
-    """Close `sock`; if its descriptor belongs to another file by now, only detach it.
+    """Close `sock`, unless its descriptor belongs to another file by now.
 
-    That is so if `mark_of` does not return `mark`, its earlier value, any more.
+    `mark` is what `mark_of` returned earlier. If `mark_of` returns another value now, the
+    descriptor belongs to another file, and `sock` only forgets its number.
     """
     if mark_of(sock) == mark:
         sock.close()
@@ -114,16 +118,17 @@ _kept: list[object] = []
 def keep(what: object) -> None:
     """Keep an object until the process ends, so that the object never closes its descriptor.
 
-    The program has closed that descriptor, so its number may belong to another open file by now.
+    The program has closed that descriptor, so the number may belong to another open file now.
     """
     _kept.append(what)
 
 
 def not_standard(fd: int) -> int:
-    """Return `fd`, or a copy with a higher number if `fd` is 0, 1 or 2; then `fd` is closed.
+    """Return `fd`; if `fd` is 0, 1 or 2, close it and return a copy with a higher number.
 
-    A new descriptor gets one of these numbers if the program has closed a standard stream. A child
-    process that inherits the descriptor has standard streams of its own under these numbers.
+    A new descriptor gets one of these numbers if the program has closed a standard stream. In a
+    child process these numbers belong to the standard streams, so the child could not inherit the
+    descriptor under them.
     """
     if not 0 <= fd < 3 or sys.platform == "win32":
         return fd
@@ -141,12 +146,12 @@ def connection() -> "tuple[socket, socket]":
     if theirs.fileno() < 3:
         theirs = socket(fileno=not_standard(theirs.detach()))
     for end in (ours, theirs):
-        end.setblocking(True)  # whatever timeout for sockets the program has set
+        end.setblocking(True)  # the program may have set a default timeout for sockets
     return ours, theirs
 
 
 def interpreter(sock: "socket", lifeline: Lifeline) -> "tuple[subprocess.Popen[bytes], list[str]]":
-    """Start a Python as a worker on `sock`, a socket; return the process and its command."""
+    """Start a Python as a worker with the socket `sock`; return the process and its command."""
     import subprocess
 
     with _pipe() as pipe:
@@ -160,9 +165,9 @@ def interpreter(sock: "socket", lifeline: Lifeline) -> "tuple[subprocess.Popen[b
         return popen, start.command
 
 
-# The seed of the hashes of strings. All workers that begin as fresh interpreters get this one seed,
-# as all forked workers have the caller's seed. The caller's own seed cannot be read, unless
-# PYTHONHASHSEED has set it.
+# The seed of the hashes of strings. All workers that start as fresh interpreters get this one seed,
+# just as all forked workers have the caller's seed. The caller's own seed cannot be read, unless
+# the caller's PYTHONHASHSEED has set it.
 _hash_seed = str(int.from_bytes(os.urandom(4), "little"))
 
 
@@ -175,9 +180,10 @@ class Start:
         Args:
             kind: what the process is to become: "worker" or "template".
             fd: the number that the socket's descriptor has in the new process.
-            lifeline: the number that the lifeline pipe's descriptor has there, or -1.
+            lifeline: the number that the lifeline's descriptor has in the new process, or -1.
             inode: the inode of the socket.
-            pipe: the number that the pipe for `freeze_support` has there; -1: program not frozen.
+            pipe: the number that the pipe for `freeze_support` has in the new process; -1 if this
+                program is not frozen.
         """
         program = executable()
         if not program:
@@ -204,7 +210,7 @@ def executable() -> str:
 
 
 def remedy() -> str:
-    """Return advice for the user, for when the program that `executable` names is no Python."""
+    """Return advice for the user, for the case that `executable` names no Python."""
     if is_frozen():
         return (
             "This program is frozen: it has to call multiprocessing.freeze_support() or "
@@ -217,9 +223,10 @@ def remedy() -> str:
 
 
 def is_frozen() -> bool:
-    """Return whether this program is frozen: an executable with Python inside, without ``-c``.
+    """Return whether this program is frozen: an executable that contains Python, without ``-c``.
 
-    The attribute `sys.frozen` alone does not say so: a test may set it while a normal Python runs.
+    The attribute `sys.frozen` alone does not prove it: a test may set the attribute while a normal
+    Python runs.
     """
     return bool(getattr(sys, "frozen", False)) and not os.path.basename(executable()).startswith(
         "python"
@@ -228,7 +235,7 @@ def is_frozen() -> bool:
 
 @contextlib.contextmanager
 def _pipe() -> Generator[int, None, None]:
-    """Give the end of a pipe that tells a frozen program what to become; -1: it is not frozen."""
+    """Yield a pipe end that tells a frozen program what to become; -1 if none is frozen."""
     if not is_frozen():
         yield -1
         return
@@ -245,19 +252,19 @@ def _pipe() -> Generator[int, None, None]:
 
 
 def _sendable(environment: dict[str, str]) -> dict[str, str]:
-    """Return those environment variables that a new process can be started with.
+    """Return the environment variables with which a new process can be started.
 
-    A worker gets all variables later, through its socket. The variables that an interpreter needs
-    while it starts are short. So if there are too many bytes, the longest are left out.
+    A worker gets all variables later, through its socket, and those that an interpreter needs while
+    it starts are short. So if the variables have too many bytes, the longest are left out.
     """
     most = os.sysconf("SC_ARG_MAX") // 2 if hasattr(os, "sysconf") else _LONGEST
     sizes = {name: len(name) + len(os.fsencode(value)) for name, value in environment.items()}
-    if sum(sizes.values()) < _LONGEST // 4:  # the usual case
+    if sum(sizes.values()) < _LONGEST // 4:  # usually there are not too many bytes
         return environment
     sent: dict[str, str] = {}
     total = 0
     for name in sorted(sizes, key=sizes.__getitem__):
-        total += sizes[name] + 16  # the kernel adds "=", a zero byte, a pointer
+        total += sizes[name] + 16  # the kernel adds "=", a zero byte and a pointer
         if sizes[name] >= _LONGEST - 16 or total > most:
             break
         sent[name] = environment[name]
@@ -265,7 +272,7 @@ def _sendable(environment: dict[str, str]) -> dict[str, str]:
 
 
 def interpreter_flags() -> list[str]:
-    """Return the command-line options that this interpreter was started with, as -X and -W."""
+    """Return the options of the command line that started this interpreter, as -X and -W."""
     flags = sys.flags
     asked = (
         *(flags.debug, flags.optimize, flags.no_site, flags.verbose, flags.bytes_warning),
@@ -278,8 +285,8 @@ def interpreter_flags() -> list[str]:
 
         # This private function of `subprocess`, which `multiprocessing` uses, has no type stub.
         found += getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
-    # `_args_from_interpreter_flags` leaves out -B if the program has set it since the start, -u,
-    # and most -X options.
+    # `_args_from_interpreter_flags` leaves out -u, most -X options, and -B if the program itself
+    # has set it.
     if sys.dont_write_bytecode and "-B" not in found:
         found.append("-B")
     if getattr(sys.__stdout__ or sys.__stderr__, "write_through", False):
@@ -292,9 +299,9 @@ def interpreter_flags() -> list[str]:
 
 
 class _Spawned:
-    """A child process that `posix_spawn` has started, until its exit code has been read."""
+    """A child process that was started by `posix_spawn`, until its exit code has been read."""
 
-    _over = True  # whether there is no child to wait for: not started, or exit code read
+    _over = True  # whether there is no child to wait for: none was started, or it was waited for
 
     def __init__(self, kind: str, sock: "socket", lifeline: Lifeline) -> None:
         """Start a worker or a fork server, as `kind` says, connected by the socket `sock`.
@@ -307,9 +314,9 @@ class _Spawned:
             self._start(kind, [sock.fileno(), lifeline.end, pipe])
 
     def _start(self, kind: str, ours: list[int]) -> None:
-        # The child's descriptors get numbers that none of the originals has, so no original is
-        # overwritten before it is copied. Only the copies are inheritable: a program that another
-        # thread starts meanwhile does not inherit the originals.
+        # In the child, the descriptors get numbers that none of the originals has, so no original
+        # is overwritten before it is copied. Only the copies are inheritable: a program that
+        # another thread starts meanwhile does not inherit the originals.
         free = [number for number in range(3, 9) if number not in ours]
         theirs = [free.pop(0) if fd >= 0 else -1 for fd in ours]
         fd, lifeline, pipe = theirs
@@ -320,8 +327,8 @@ class _Spawned:
             *[(os.POSIX_SPAWN_CLOSE, fd) for fd in _inherited()],
             *[(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip(ours, theirs, strict=True) if to > 0],
         ]
-        # Python ignores SIGPIPE and SIGXFSZ; the child starts with their default action, as a child
-        # of `subprocess` does.
+        # Python ignores SIGPIPE and SIGXFSZ. The child starts with the default actions of these
+        # signals, like a child of `subprocess`.
         reset = [signal.SIGPIPE, signal.SIGXFSZ]
         with sigint_blocked():
             self.pid = os.posix_spawn(
@@ -334,7 +341,7 @@ class _Spawned:
             self._over = False
 
     def __del__(self) -> None:
-        # If an exception has interrupted the start, nothing else will end the child process.
+        # If an exception has interrupted the start, no other code ends the child process.
         if not self._over:
             self.kill()
             self.wait()
@@ -342,17 +349,18 @@ class _Spawned:
     def kill(self) -> None:
         """Kill the child process, if it has not ended."""
         if not self._reaped(os.WNOHANG):
-            # PermissionError: the child belongs to another user; the end of its socket ends it. The
-            # child's exit code has not been read, so no other process can have its process id yet.
+            # PermissionError means that the child belongs to another user; such a child ends at the
+            # end of its socket. No other process can have the child's process id, because the
+            # child's exit code has not been read yet.
             with contextlib.suppress(PermissionError):
                 os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> None:
-        """Return when the child process has ended."""
+        """Wait until the child process has ended."""
         self._reaped(0)
 
     def after_fork_in_child(self) -> None:
-        """Forget the child process: this process was forked, and is not the child's parent."""
+        """Forget the child process: this process is a fork of the parent, and not the parent."""
         self._over = True
 
     def _reaped(self, how: int) -> bool:
@@ -362,20 +370,20 @@ class _Spawned:
                 self._over = pid != 0
                 if pid:
                     self.exitcode = os.waitstatus_to_exitcode(status)
-            except ChildProcessError:  # other code of the program has waited for the child
+            except ChildProcessError:  # other code of the program has read the exit code
                 self._over = True
         return self._over
 
 
 def _inherited() -> list[int]:
-    """Return the descriptors that children of this process inherit, without stdin to stderr.
+    """Return the descriptors that children of this process inherit, but no standard streams.
 
     The list is empty if the system has no /dev/fd.
     """
     inherited: list[int] = []
     with contextlib.suppress(OSError):
         for fd in map(int, os.listdir("/dev/fd")):
-            # OSError: the list has a closed descriptor, with which /dev/fd itself was read.
+            # OSError: the list contains the descriptor with which /dev/fd was read, now closed.
             with contextlib.suppress(OSError):
                 if fd > 2 and os.get_inheritable(fd):
                     inherited.append(fd)
@@ -384,9 +392,10 @@ def _inherited() -> list[int]:
 
 @contextlib.contextmanager
 def sigint_blocked() -> Generator[None, None, None]:
-    """Block SIGINT in this thread: a process that is started meanwhile inherits the block.
+    """Block SIGINT in this thread: processes that start in the block inherit that.
 
-    The new process unblocks SIGINT when it has set a handler that ignores SIGINT.
+    The new process unblocks SIGINT when it has set a handler that ignores SIGINT. So a Ctrl-C
+    cannot end the process before.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -402,7 +411,7 @@ class Boot:
     """A fork server that has just been started, and the caller's end of its socket.
 
     Attributes:
-        lifeline: the pipe that tells its workers that the caller has ended.
+        lifeline: the pipe that tells the fork server's workers that the caller has ended.
         by_value: whether the fork server was told to import the code for pickling by value.
         executable: the Python that the fork server runs.
     """
@@ -425,35 +434,36 @@ class Boot:
         from .._transport.protocol import PREPARE, make_request
 
         self.by_value = True
-        # OSError: the fork server has ended. The next read of its socket notices that.
+        # OSError means that the fork server has ended; the next read of its socket notices that.
         with contextlib.suppress(OSError):
             self.sock.sendall(make_request(PREPARE, 0))
 
     def after_fork_in_child(self) -> None:
-        """Forget the fork server: this process was forked, and is not the fork server's parent."""
+        """Forget the fork server: this process is a fork of its parent, and not the parent."""
         self.sock.close()
         self.process.after_fork_in_child()
         self.lifeline.close()
 
     def end(self) -> None:
-        """End the fork server, which has no workers yet."""
+        """End the fork server, which has not forked any worker yet."""
         self.process.kill()
         self.process.wait()
         self.sock.close()
         self.lifeline.close()
 
 
-# The fork server that was started ahead, before the pool that will use it exists; at most one.
+# The fork server that was started before the first pool exists; there is at most one.
 _ahead: list[Boot] = []
 
 
 def begin(start_method: str | None) -> Boot | None:
-    """Start a fork server ahead of the first pool, if the start method is forkserver.
+    """Start a fork server before the first pool exists, if the start method is forkserver.
 
-    Return None if it is not, or if such a process waits already, or if none can be started.
+    Return None if the start method is another one, if such a fork server exists already, or if none
+    can be started.
     """
     if (start_method or default_start_method()) == "forkserver" and not _ahead:
-        # OSError: the start has failed. The pool will try again, and its error says what is wrong.
+        # OSError means that the start has failed. The pool will try again and report the error.
         with contextlib.suppress(OSError):
             _ahead.append(Boot(Lifeline()))
             return _ahead[0]
@@ -461,15 +471,15 @@ def begin(start_method: str | None) -> Boot | None:
 
 
 def take(lifeline: Lifeline | None) -> Boot:
-    """Return a fork server that no pool uses yet: the one started ahead, or a new one.
+    """Return a fork server that no pool uses yet: the one that `begin` has started, or a new one.
 
-    Its workers get the pipe `lifeline`, or a new pipe if `lifeline` is None.
+    Its workers watch the pipe `lifeline`; if that is None, the pipe is a new one.
     """
     if _ahead and lifeline is None:
         boot = _ahead.pop()
         if boot.executable == executable():
             return boot
-        boot.end()  # the program has chosen another Python since this one was started
+        boot.end()  # the program has chosen another Python since `begin` has started this one
     return Boot(lifeline or Lifeline())
 
 

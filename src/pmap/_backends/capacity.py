@@ -1,12 +1,12 @@
-"""What a backend tells of the place where its workers are, and not of a worker."""
+"""What a backend tells the engine about the place where all its workers are."""
 
 from typing import NamedTuple
 
 
 class CapacityChanged(NamedTuple):
-    """There may be `limit` workers from now on; a chunk takes `overhead` seconds beside its items.
+    """At most `limit` workers may run now; a chunk takes `overhead` seconds beside its items.
 
-    Both are as for the scheduler's event of this name.
+    The event of the scheduler with the same name has the same two fields.
     """
 
     limit: int

@@ -1,4 +1,4 @@
-"""Sending chunks to worker processes: items as bytes, large buffers in shared-memory segments."""
+"""Sends chunks to worker processes: items as bytes, large buffers in shared-memory segments."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from .._transport.segments import Segment
     from .connection import Connection
 
-# If the bytes of a chunk that wait to be sent are more than this, they are sent at once, and not
-# together with the next chunk: so the worker can begin.
+# If this many bytes wait to be sent, they are sent at once, and not together with the next chunk,
+# so that the worker can begin.
 _AT_ONCE = 1 << 13
-# How many shared-memory segments with large arguments may be lent to one worker at a time. The
-# caller uses such a segment again when the worker has given it back.
+# At most this many shared-memory segments with large arguments may be lent to one worker at a time.
+# The caller uses such a segment again when the worker has given it back.
 _MOST_LENT = 16
 
 
 class ChunkSender:
-    """Sends chunks of items to the workers of one pool, each after the description of its call.
+    """Sends chunks of items to the workers of one pool; the description of the call goes first.
 
     Attributes:
         has_lent: whether a shared-memory segment has carried arguments since the last
@@ -39,20 +39,20 @@ class ChunkSender:
     """
 
     def __init__(self, limited: Callable[[Environment], Environment]) -> None:
-        """Start with no shared-memory segments.
+        """Start before any shared-memory segment exists.
 
-        `limited` returns an environment to which the limits of a worker, such as on threads, are
-        added.
+        `limited` returns an environment in which the limits of a worker, such as on threads, are
+        set.
         """
         self._limited = limited
         self._free_segments = FreeSegments()
         self.has_lent = False
 
     def send(self, to: Connection, work: Work, start: int, stop: int, step: int) -> None:
-        """Send a worker the items from `start` to `stop` - 1 of a call; `step`: see `Backend.send`.
+        """Send a worker the items `start` to `stop` - 1 of a call; `step` is as in `Backend.send`.
 
-        A worker that does not have the call spec (the function, the names it uses, the options) is
-        sent that first.
+        If the worker does not have the call spec yet (the function, the names that it uses, the
+        options), the call spec is sent first.
         """
         spec = work.spec
         assert spec is not None, "it was not packed"
@@ -62,8 +62,8 @@ class ChunkSender:
         if spec.number not in definitions.told:
             definitions.introduce(spec, self._limited(spec.environment))
         gone = to.reader.gone()
-        # These shared-memory segments carried results, and the caller refers to none of them any
-        # more. The message tells the worker that it may use them again.
+        # The worker has sent results in these shared-memory segments, and the caller refers to none
+        # of them any more. This message tells the worker that it may use the segments again.
         if gone:
             to.outbox.write(frame(protocol.make_back(gone)))
         held.serial += 1
@@ -77,7 +77,7 @@ class ChunkSender:
         try:
             message = frame(chunk)
         except ValueError:
-            # `marshal`, which writes plain items, cannot write a message of this size
+            # `marshal`, which writes plain items, cannot write so large a message.
             self._send_encoded(to, work, start, items, step)
             return
         held.chunks.append(SentChunk(held.serial, work, start, stop - start, len(message)))
@@ -88,7 +88,7 @@ class ChunkSender:
     def _send_encoded(
         self, to: Connection, work: Work, start: int, items: Sequence[object], step: int
     ) -> None:
-        """Send a chunk that has items to be pickled, or large items."""
+        """Send a chunk with items that must be pickled, or with large items."""
         spec = work.spec
         assert spec is not None, "it was not packed"
         attachments = Attachments(lambda buffers: self._lend(to, buffers))
@@ -108,21 +108,22 @@ class ChunkSender:
     def _lend(self, to: Connection, buffers: Sequence[Buffer]) -> Segment | None:
         """Return a shared-memory segment that holds `buffers`, or None if none can be made.
 
-        If the segment is lent, the worker gives it back when nothing in the worker refers to it.
+        If the segment is lent, the worker gives it back as soon as nothing in the worker refers to
+        it.
         """
         segment = to.lent_segments.written(buffers)
         self.has_lent = self.has_lent or segment is not None
         return segment
 
     def lent_segments(self) -> LentSegments:
-        """Return a new object that lends the caller's shared-memory segments to one new worker."""
+        """Return a new object that lends shared-memory segments of the caller to one new worker."""
         return LentSegments(self._free_segments, KEPT, _MOST_LENT)
 
     def release_segments(self, connections: Iterable[Connection]) -> None:
-        """Release all shared-memory segments that the caller keeps to use them again.
+        """Release all shared-memory segments that the caller keeps for a second use.
 
-        The objects that kept them are replaced, and not emptied: this process may have been forked
-        while another thread was changing them.
+        The objects that kept them are replaced, and not emptied: this process may be a fork, made
+        while another thread was changing these objects.
         """
         self.has_lent = False
         self._free_segments = FreeSegments()
@@ -133,9 +134,10 @@ class ChunkSender:
 def _encoded(
     work: Work, start: int, items: Sequence[object], attachments: Attachments
 ) -> list[Entry]:
-    """Return for each item what the message to the worker has of it: a plain or a pickled value.
+    """Return what the message contains for each item: a plain value or a pickle.
 
-    The entry of an item that cannot be pickled is empty, and the error is kept in `work.unsent`.
+    For an item that cannot be pickled, the list has an empty entry, and `work.unsent` has the
+    error.
     """
     entries: list[Entry] = []
     assert work.spec is not None, "it was not packed"
@@ -144,7 +146,7 @@ def _encoded(
         try:
             entries.append(encode(item, attachments=attachments, role=needs))
         except BaseException as error:
-            # pickling an item runs the user's code, which may raise anything
+            # To pickle an item runs the user's code, which may raise anything.
             work.note_unsent(index, item, error)
             entries.append([])
     return entries

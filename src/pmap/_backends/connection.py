@@ -1,4 +1,4 @@
-"""One worker process, as the caller sees it: its socket, its process, and what it was sent."""
+"""One worker process as the caller sees it: its socket, its process, and the messages to it."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ class Connection:
 
     Attributes:
         number: the number of the worker.
-        slot: a small number for the worker, from 1 on, which no other worker of the pool has at the
-            same time.
-        handle: ends the worker process, and knows its process id.
+        slot: a small number, from 1 on; no other worker of the pool has this number at the same
+            time.
+        handle: an object that can end the worker process, and that knows its process id.
         journal: the shared memory in which the worker notes each result, so that results survive
-            the worker; None: there is none.
+            the worker; None if there is no such memory.
         sock: the caller's end of the worker's socket.
         state: one of the states in the module `connection_states`.
         reached: the state that the connection had before `HUNG_UP`.
-        definitions: the functions and names that the worker was sent.
+        definitions: the functions and names that were sent to the worker.
         held: the chunks that the worker holds.
         outbox: the messages that wait to be sent to the worker.
         lent_segments: the caller's shared-memory segments that carry arguments to the worker.
-        reader: makes messages of the bytes that the worker has sent.
+        reader: makes messages from the bytes that the worker has sent.
     """
 
     def __init__(
@@ -63,19 +63,19 @@ class Connection:
         poller: Poller[Any],
         to_flush: dict[int, Outbox],
     ) -> None:
-        """Watch a worker process that was started.
+        """Begin to watch a worker process that was started.
 
         Args:
             number: the number of the worker.
-            slot: the small number of the worker: see `Connection`.
-            process: the started process, its socket and its result journal, the shared memory in
-                which it notes results.
-            baseline: the names of the caller's modules that the worker has from its start.
-            environment: the environment that the worker starts with.
+            slot: the small number of the worker that the class `Connection` describes.
+            process: the process that was started, with its socket and its result journal (the
+                shared memory in which the worker notes results).
+            baseline: those names of the caller's modules that the worker has from its start.
+            environment: the environment with which the worker starts.
             lent_segments: lends shared-memory segments to the worker.
             poller: watches the socket and the process of the worker.
-            to_flush: the outboxes with unsent messages, to which this connection's outbox adds
-                itself.
+            to_flush: the outboxes with unsent messages; this connection's outbox adds itself to
+                them.
         """
         self.number = number
         self.slot = slot
@@ -89,10 +89,10 @@ class Connection:
         self.reader = FrameReader()
         self._mark = mark_of(self.sock)
         self._poller = poller
-        self._reason = ""  # why the worker cannot be used, in words for the user
-        # The exception that the pool's initializer raised in the worker.
+        self._reason = ""  # the reason why the worker cannot be used, in words for the user
+        # The exception that the pool's initializer has raised in the worker.
         self._cause: Exception | None = None
-        self._is_hopeless = False  # whether any other worker would fail to start in the same way
+        self._is_hopeless = False  # whether every other worker would fail to start, too
         poller.watch(self.sock, self)
         if self.handle.sentinel is not None:
             poller.watch(self.handle.sentinel, self)
@@ -100,7 +100,7 @@ class Connection:
     # --- messages to the worker ----------------------------------------------------------------
 
     def discard(self, work: Work) -> None:
-        """Tell the worker to skip the chunks of a call that it holds and has not begun."""
+        """Tell the worker to skip those chunks of a call that it has not begun."""
         serials = [sent.serial for sent in self.held.chunks if sent.work is work]
         self.outbox.write(frame(protocol.make_discard(serials)))
 
@@ -109,11 +109,12 @@ class Connection:
         self.outbox.write(frame(protocol.make_quit()))
 
     def let_go(self) -> None:
-        """Tell a worker that holds no chunk to end, since the caller's interpreter ends.
+        """Tell a worker that holds no chunk to end, because the caller's interpreter is ending.
 
         The message is sent at once, and not with the next flush.
         """
-        # OSError: the worker has ended, or its socket takes no more bytes. Then it will be killed.
+        # OSError means that the worker has ended, or that its socket takes no more bytes. In the
+        # second case the worker will be killed.
         with suppress(OSError):
             self.sock.send(frame(protocol.make_quit()))
             self.state = LEAVING
@@ -121,11 +122,11 @@ class Connection:
     # --- messages from the worker --------------------------------------------------------------
 
     def receive(self, to_the_end: bool = False) -> Iterator[BackendEvent]:
-        """Read what the worker has sent by now; yield the events; notice the end of the socket.
+        """Read what the worker has sent so far, and yield the events; notice the end of the socket.
 
         Args:
-            to_the_end: whether the worker process has ended, so that the socket has to be read to
-                its end now.
+            to_the_end: whether to read the socket to its end now, because the worker process has
+                ended.
         """
         while self.state != HUNG_UP:
             try:
@@ -149,8 +150,9 @@ class Connection:
                 self.hang_up()
                 return
             if len(data) < PIECE and not to_the_end:
-                # Do not read again to see whether more has come: that would cost a system call, and
-                # the next poll reports more data or the end of the socket anyway.
+                # The socket is not read again to see whether more has come: that would cost a
+                # system call. The next poll reports more data, or the end of the socket, in any
+                # case.
                 return
 
     def _on_message(self, message: Message) -> BackendEvent | None:
@@ -182,13 +184,14 @@ class Connection:
         elif kind == protocol.BROKEN:
             error = restore(protocol.parse_broken(message), INITIALIZER)
             self._fail(f"the initializer raised {type(error).__name__}: {error}", cause=error)
-        # This message (HELLO) needs no answer: it shows that the worker runs pmap's code.
+        # The remaining kind, HELLO, needs no answer: this message only shows that the worker runs
+        # pmap's code.
         return None
 
     def _report(self, message: protocol.Report) -> Report:
         _, kind, offset, data = message
-        # A report is output or a log record. If the worker holds no chunk, no item runs: the report
-        # comes from the initializer, or from a thread that an earlier item has started.
+        # A report is output or a log record. If the worker holds no chunk, it runs no item. So the
+        # report comes from the initializer, or from a thread that an earlier item has started.
         if not self.held.chunks:
             return Report(kind, data, self.number, None, None)
         sent = self.held.chunks[0]
@@ -201,19 +204,19 @@ class Connection:
         return self.state != STARTING
 
     def is_surely_python(self) -> bool:
-        """Return whether the worker process is known to run the interpreter of this program."""
+        """Return whether the worker process certainly runs the interpreter of this program."""
         return self.handle.is_surely_python()
 
     # --- the end of the worker -----------------------------------------------------------------
 
     def _fail(self, reason: str, cause: Exception | None = None, hopeless: bool = False) -> None:
-        """Record why the worker cannot be used, unless a reason is recorded already."""
+        """Record why the worker cannot be used; if there is a reason already, keep that one."""
         if self.state not in (FAILED, HUNG_UP):
             self.state = FAILED
             self._reason, self._cause, self._is_hopeless = reason, cause, hopeless
 
     def give_up(self, why: str) -> None:
-        """Stop waiting for the first message of the worker; `why`: the reason, for the user."""
+        """Stop waiting for the worker's first message; `why` is the reason, for the user."""
         self._fail(why, hopeless=True)
         self.hang_up()
 
@@ -227,11 +230,11 @@ class Connection:
     def last_event(
         self, begun: int, exitcode: int | None, is_interpreter: bool, oversize: str
     ) -> WorkerEnded:
-        """Return the event that the worker has ended; nothing more is read from its socket.
+        """Return the event that the worker has ended; its socket is not read any more.
 
         Args:
             begun: how many unfinished items of its first chunk the worker had begun.
-            exitcode: the exit code of the worker process; None: not known.
+            exitcode: the exit code of the worker process; None if it is not known.
             is_interpreter: whether the worker process was started as a fresh interpreter.
             oversize: the reason to give if the worker ended because it took too much memory; "" if
                 not.
@@ -251,7 +254,7 @@ class Connection:
         return WorkerEnded(self.number, begun, pid, exitcode, reason, cause, stack, hopeless)
 
     def close(self) -> None:
-        """Close all descriptors and the memory of a worker whose process has ended."""
+        """Close all descriptors and the shared memory of a worker whose process has ended."""
         self.outbox.close()
         self.hang_up()
         if self.handle.sentinel is not None:
@@ -262,17 +265,17 @@ class Connection:
             self.journal.close()
 
     def abandon(self) -> None:
-        """End the worker process after the program has closed descriptors of the pool.
+        """End the worker process although the program has closed descriptors of the pool.
 
-        The shared memory of the result journal stays mapped: to close it would close its
-        descriptor, whose number may belong to another file by now.
+        The shared memory of the result journal stays mapped. To close it would close its
+        descriptor, and that number may belong to another file now.
         """
         release(self.sock, self._mark)
         self.handle.abandon()
         keep(self.journal)
 
     def after_fork_in_child(self) -> None:
-        """Close the copies that a fork of the caller has of the worker's descriptors."""
+        """Close the copies of the worker's descriptors that this process, a fork, has."""
         self.sock.close()
         self.handle.after_fork_in_child()
         self.handle.release()

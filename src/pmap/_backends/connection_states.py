@@ -5,17 +5,18 @@ The states are plain numbers, because the module `enum` takes long to import.
 
 from typing import Final
 
-# The worker process was started, and no message has come from it.
+# The worker process was started, and has not sent any message yet.
 STARTING: Final = 0
-# The worker process has answered that it runs pmap's code, but it cannot take chunks yet.
+# The worker process has told that it runs pmap's code, but it cannot take chunks yet.
 ANSWERED: Final = 1
 # The worker has started, and can take chunks of items.
 READY: Final = 2
-# The worker holds no chunk, and was told to end because the caller's Python is about to end.
+# The worker holds no chunk, and was told to end because the caller's interpreter is ending.
 LEAVING: Final = 3
-# The worker cannot be used; the reason is known, and its process is about to end.
+# The worker cannot be used. The reason is known, and the process is about to end.
 FAILED: Final = 4
-# The worker's socket is not read any more; the exit code of the process may not be known yet.
+# The caller does not read the worker's socket any more; the exit code of the process may not be
+# known yet.
 HUNG_UP: Final = 5
 
 NAMES: Final = ("starting", "answered", "ready", "leaving", "failed", "hung_up")
@@ -23,8 +24,9 @@ NAMES: Final = ("starting", "answered", "ready", "leaving", "failed", "hung_up")
 STARTS: Final = {STARTING: "a process is started"}
 
 # From each state, the states that may follow, each with the reason for the transition. In any state
-# the pool may also drop a connection: when the exit code of the worker process is known, when the
-# program has closed the connection's descriptors, or when this process is a fork of the caller.
+# the pool may also drop a connection: because it knows the exit code of the worker process, because
+# the program has closed the descriptors of the connection, or because this process is a fork of the
+# caller.
 TRANSITIONS: Final = {
     STARTING: {
         ANSWERED: "its first message came",

@@ -1,4 +1,4 @@
-"""`freeze_support`: what a frozen program calls first, so that it can become a worker."""
+"""`freeze_support`, which a frozen program calls first, so that it can become a worker."""
 
 import os
 import sys
@@ -21,8 +21,8 @@ def freeze_support() -> None:
             pmap.freeze_support()
             main()
 
-    In a process that is to be a worker the function does not return. In a frozen program that does
-    not call the function the first call of a verb raises `WorkerStartError`.
+    If the process is to become a worker, the function does not return. If a frozen program does not
+    call the function, its first call of a verb raises `WorkerStartError`.
 
     >>> from pmap import freeze_support
     >>> freeze_support()
@@ -33,19 +33,19 @@ def freeze_support() -> None:
 def replace_the_standard_one() -> None:
     """Let `multiprocessing.freeze_support` do what `pmap.freeze_support` does.
 
-    Programs call the standard function already; by itself it does something on Windows only.
+    Programs call the standard function already. By itself it does something on Windows only.
     """
     if MARK in os.environ and getattr(sys, "frozen", False):
         from multiprocessing.context import BaseContext
 
-        # The code of the standard function is replaced, and not the name in its module: the program
-        # may have imported the function by its name.
+        # The code of the standard function is replaced, and not its name in the module, because the
+        # program may have imported the function itself.
         BaseContext.freeze_support.__code__ = _stand_in.__code__
 
 
 def _stand_in(self: object) -> None:  # noqa: ARG001
-    # The import is not relative, because the code of this function is put into a function of the
-    # module `multiprocessing.context`.
+    # The import is absolute, because the code of this function will run as a function of the module
+    # `multiprocessing.context`.
     from pmap._worker.startup import become
 
     become()

@@ -1,4 +1,4 @@
-"""Which chunks one worker process holds; which it has begun, and which can be taken back."""
+"""The chunks that one worker process holds: which it has begun, which it can give back."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from .._transport.journal import ResultJournal
     from .._transport.packing import Entry, Packed
 
-# Seconds after the time limit of a coroutine in which it may still end by itself, before the caller
-# ends its worker process.
+# A coroutine whose time limit is over may still end by itself within this many seconds, before the
+# caller ends its worker process.
 _GRACE = 1.0
 
 
 class SentChunk:
-    """A chunk that a worker holds.
+    """A chunk of items that a worker holds.
 
     Attributes:
-        serial: the number of the chunk, counted over all chunks that the worker was sent.
+        serial: the number of the chunk; all chunks that the worker was sent are counted.
         work: the call of the chunk.
         start: the index of the first item in the call.
-        items: how many items the worker is to run.
-        received: how many results have come.
+        items: how many items of the chunk the worker has to run.
+        received: how many results of the chunk have come.
         size: bytes of the chunk's arguments, and of the results that have come.
     """
 
@@ -46,8 +46,9 @@ class SentChunk:
         self.size = size
 
     def keep(self, items: int) -> None:
-        """Record that the worker keeps only the first items of the chunk: `items` of them."""
-        # If a chunk is shortened twice, it may have no items left: nothing must be divided by zero.
+        """Record that the worker runs only the first `items` items of the chunk."""
+        # A chunk that is shortened twice may have no items left: then there must be no division by
+        # zero.
         if items < self.items:
             self.size = self.size * items // self.items
             self.items = items
@@ -57,8 +58,8 @@ class HeldChunks:
     """The chunks that a worker holds, in the order in which it runs them.
 
     Attributes:
-        chunks: the chunks for which results are to come. If the worker has begun some of them,
-            these are the first ones.
+        chunks: the chunks whose results have not all come. Those that the worker has begun are the
+            first ones.
         discarded: the serial numbers of chunks that were taken back from the worker; the worker
             still answers each of these with a message, which has no results.
         serial: the serial number of the newest chunk.
@@ -71,35 +72,34 @@ class HeldChunks:
 
         Args:
             number: the number of the worker.
-            journal: the memory that the worker shares with the caller and notes each result in;
-                None: none.
+            journal: the memory that the worker shares with the caller, and in which it notes each
+                result; None if there is none.
         """
         self._number = number
         self._journal = journal
         self.chunks: deque[SentChunk] = deque()
         self.discarded: set[int] = set()
         self.serial = 0
-        # Without shared memory to note it in, the worker sends a message when it begins an item.
-        # These are the serial number of the chunk in the last such message, and when the message
-        # came.
+        # If the worker shares no memory with the caller, it sends a message when it begins an item.
+        # These attributes have the serial number of the chunk in the last such message, and the
+        # time at which that message came.
         self._begun = 0
         self._begun_at = 0.0
 
     def begun(self) -> int:
-        """Return how many chunks the worker has begun, or fewer if that is not known."""
+        """Return how many chunks the worker has begun, or if that is unknown, a lower bound."""
         if self._journal is None or len(self.chunks) <= 1:
-            # If the worker holds a single chunk, that counts as begun: the worker may be reading it
-            # now.
+            # A single chunk counts as begun, because the worker may be reading it now.
             return min(1, len(self.chunks))
         journal = self._journal
         return sum([1 for sent in self.chunks if journal.has_begun(sent.serial)])
 
     def finished_ahead(self, number: int) -> int:
-        """Return how many items of a call the worker has finished without sending the results.
+        """Return how many items of a call have ended in the worker without a result being sent.
 
         `number` is the number of the call. Any thread may call this method. The worker notes
-        finished items in memory that it shares with the caller; without such memory it sends each
-        result at once, so the method returns 0.
+        finished items in memory that it shares with the caller. Without such memory the worker
+        sends each result at once, so the method returns 0.
         """
         if self._journal is None:
             return 0
@@ -110,7 +110,7 @@ class HeldChunks:
         if sent.work.number != number:
             return 0
         # `received`, the number of results that have come, is read before the number that the
-        # worker has noted: if results arrive between the two reads, the difference is too low, and
+        # worker has noted. If results come between the two reads, the difference is too low, but
         # never too high.
         received = sent.received
         return max(0, min(self._journal.finished(sent.serial), sent.items) - received)
@@ -118,35 +118,36 @@ class HeldChunks:
     def check_deadline(self, limit: float) -> tuple[float, bool] | None:
         """Return when the running item began, and whether it has run for `limit` seconds.
 
-        Return None if no item runs. An item that is late is held: the worker begins no other item.
+        Return None if no item runs. If the item has run for so long, the worker is kept from
+        beginning another one.
         """
         if not self.chunks:
             return None
         sent = self.chunks[0]
         if sent.work.call.rules.at_once:
-            # The items are coroutines, which end in time by themselves, unless one of the
-            # coroutines blocks the event loop.
+            # The items are coroutines. Each of them ends in time by itself, unless one of them
+            # blocks the event loop.
             limit += _GRACE
         if self._journal is not None:
             return self._journal.check_deadline(sent.serial, limit)
         if self._begun != sent.serial:
             return None
-        # Without memory that it shares with the worker, the caller cannot keep it from going on:
-        # the worker may begin another item at this moment, which is then lost when the late worker
-        # is killed.
+        # Without shared memory, the caller cannot keep the worker from beginning another item. An
+        # item that begins at this moment is lost when the worker is killed.
         return self._begun_at, monotonic() - self._begun_at >= limit
 
     def reclaim(self) -> tuple[int, int | None]:
         """Take back the chunks and items that the worker has not begun.
 
-        Return how many chunks the worker keeps, and how many items of the last of these (None:
-        all).
+        Return how many chunks the worker keeps, and how many items of the last of these chunks. The
+        second value is None if the worker keeps all items of that chunk.
         """
         items: int | None = None
         if self._journal is not None and self.chunks:
             if len(self.chunks) == 1 and not self._journal.has_begun(self.chunks[0].serial):
-                # The worker holds a single chunk and has not begun it. It keeps the chunk, as it
-                # may be reading it at this moment, and another worker would have to read it anew.
+                # The worker holds a single chunk and has not begun it. The worker keeps the chunk,
+                # because it may be reading the chunk at this moment, and another worker would have
+                # to read it again.
                 return 1, None
             begun, kept = self._journal.reclaim(self.chunks[-1].serial)
             while self.chunks and self.chunks[-1].serial > begun:
@@ -162,16 +163,17 @@ class HeldChunks:
             self._journal.reclaim(self.chunks[0].serial)
 
     def reclaim_all(self) -> None:
-        """Let no further item of any chunk begin, for a worker that cannot be killed.
+        """Let no further item of any chunk begin; this is for a worker that cannot be killed.
 
-        A worker that is held because its item runs for too long need not be held any more.
+        A worker that was kept from beginning items, because its item runs for too long, need not be
+        kept from it any more: no items are left to begin.
         """
         if self._journal is not None and self.chunks:
             self._journal.reclaim(self.chunks[-1].serial)
             self._journal.release()
 
     def begin(self, serial: int) -> None:
-        """Record that an item of a chunk begins, as a message of the worker says.
+        """Record that an item of the chunk `serial` begins, as the worker has told in a message.
 
         Only a worker that shares no memory with the caller sends such messages.
         """
@@ -186,18 +188,18 @@ class HeldChunks:
         size: int = 0,
         times: Sequence[bytes] = (),
     ) -> ResultsArrived:
-        """Make the event that results of the worker's first chunk have come.
+        """Return the event that tells that results of the worker's first chunk have come.
 
         Args:
-            results: the results as the worker has sent them, or as read from the memory shared with
-                it.
-            last: whether the worker is done with the chunk.
+            results: the results as the worker has sent them, or as the caller has read them from
+                the shared memory.
+            last: whether these are the last results of the chunk.
             elapsed: seconds that the whole chunk took.
             replace: whether the worker is to be replaced by a new one.
             size: bytes of the message with these results, and of the shared memory that came with
-                it.
-            times: the part of the message with the begin and end of each item; empty: items are not
-                timed.
+                the message.
+            times: the part of the message that has the begin and the end of each item; empty if the
+                items are not timed.
         """
         sent = self.chunks[0]
         start = sent.start + sent.received
@@ -233,7 +235,8 @@ class HeldChunks:
         left = sent.items - sent.received - len(salvaged)
         lost = self._journal.lost(sent.serial, sent.received)
         if lost:
-            # What the journal has is behind the results that were lost. All these items have run,
-            # so they count as begun: they are not run again unless the call asks for retries.
+            # Some results were lost, and the journal has only results behind these. All these items
+            # have run, so they count as begun: they do not run again unless the call asks for
+            # retries.
             return min(sent.items - sent.received, lost + len(salvaged) + begun), []
         return (left if sent.work.call.rules.at_once else 1) if begun else 0, salvaged

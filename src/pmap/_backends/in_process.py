@@ -1,4 +1,4 @@
-"""Running items in the caller's process: shared by the threads backend and the serial backend."""
+"""Runs items in the caller's process, for the threads backend and the serial backend."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ def initialize(
 ) -> tuple[str, Exception] | None:
     """Call the initializer of a pool, if there is one.
 
-    Return None if the initializer has returned: workers can start. Else return in words why no
-    worker can start, and the exception of the initializer.
+    If the initializer has returned, workers can start, and this function returns None. Otherwise it
+    returns the reason why no worker can start, in words, and the exception of the initializer.
     """
     if initializer is not None:
         try:
@@ -45,17 +45,17 @@ def run_chunk(
 ) -> ResultsArrived:
     """Run the items of a chunk one after the other; return the event with their results.
 
-    Later items are not run if an item fails and its call ends at the first failure, or if `go_on`
-    returns False after an item.
+    If an item fails and the call ends at its first failure, or if `go_on` returns False after an
+    item, the later items do not run.
 
     Args:
         worker: the number of the worker that runs the chunk.
         work: the call that the items belong to.
         start: the index of the first item in the call.
         items: the arguments of the items.
-        go_on: says after each item whether the next item is to be run.
-        values: an empty list, which gets the result of each item when the item has ended, or None
-            for an item that has failed.
+        go_on: a function that returns, after each item, whether the next item has to run.
+        values: an empty list; when an item has ended, the list gets its result, or None if the item
+            has failed.
     """
     failures: dict[int, Exception] = {}
     times: list[float] = []
@@ -104,14 +104,14 @@ def _run(work: Work, index: int, item: object) -> object:
     caller, context = work.home
     if threading.current_thread() is caller:
         return _call(work, index, item)
-    # Each item gets a copy of the caller's context: no item sees a context variable that another
-    # item has set, and two threads cannot enter one context at the same time.
+    # Each item gets a copy of the caller's context. So no item sees a context variable that another
+    # item has set, and two threads never enter the same context.
     return context.copy().run(_call, work, index, item)
 
 
-# While an item of a call with a seed runs, its thread holds this lock, because the random
-# generators belong to the whole process. The lock is reentrant, because an item may itself make a
-# call whose items run in the same thread.
+# While an item of a call with a seed runs, its thread holds this lock, because all threads share
+# the random generators. The lock is reentrant, because an item may itself make a call whose items
+# run in the same thread.
 _generators = threading.RLock()
 
 
@@ -132,7 +132,7 @@ def _call_function(work: Work, item: object) -> object:
     if work.call.kind is Kind.EACH:
         return function(item)
     if work.call.kind is Kind.STAR:
-        # If `pstarmap` cannot unpack this row of arguments, TypeError is the item's failure.
+        # If the arguments in this row cannot be unpacked, the TypeError is the failure of the item.
         row: Any = item
         return function(*row)
     args, kwargs = as_call(item)

@@ -1,11 +1,12 @@
 """The interpreters backend: each worker is an interpreter of its own, in this process.
 
-Such a worker runs the loop of a worker process, in a thread, on one end of a socket pair. So it
-takes the same messages, has a result journal, and gets functions and names by value. It has an
-interpreter's lock of its own, and modules of its own.
+Such a worker runs the loop of a worker process in a thread of this process, on one end of a socket
+pair. So it takes the same messages, has a result journal, and gets functions and names by value. It
+has modules of its own, and a lock of the interpreter of its own.
 
-No interpreter can be ended while it runs something. A worker that is to be killed ends after its
-present item. A worker whose item runs for too long counts as ended at once, and ends when it can.
+An interpreter cannot be ended while it runs something. A worker that is to be killed ends after its
+present item. A worker whose item runs for too long counts as ended at once; its interpreter ends
+when the item does.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from .processes import Polled
     from .protocol import BackendEvent
 
-# Seconds that items have to end in, when the program ends.
+# When the program ends, items that still run get this many seconds to end.
 _LAST_WAIT: Final = 2.0
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CODE: Final = """
@@ -56,14 +57,15 @@ class InterpreterHandle:
     hopeless = False
 
     def __init__(self, sock: socket) -> None:
-        """Start the thread, which makes the interpreter; `sock`: the worker's end, to be closed.
+        """Start the thread, which makes the interpreter and closes `sock`, the worker's end.
 
         Raises:
             OSError: the system starts no more threads.
         """
         self.failure = ""
         self._sock = sock
-        # The thread is a daemon: Python waits for other threads before anything tells them to end.
+        # The thread is a daemon, because Python waits for other threads at its end before pmap can
+        # tell them to end.
         self.thread = threading.Thread(target=self._run, name="pmap-interpreter", daemon=True)
         living.add(self)
         try:
@@ -76,16 +78,17 @@ class InterpreterHandle:
     def _run(self) -> None:
         interpreter: Any = None
         try:
-            # `Any`: type checkers know the module only for Python 3.14.
+            # The type is `Any`, because type checkers know this module only for Python 3.14.
             interpreters: Any = import_module("concurrent.interpreters")
             interpreter = interpreters.create()
             interpreter.exec(_CODE.format(path=_PACKAGE, fd=self._sock.fileno()))
         except BaseException as error:
             self.failure = f"the interpreter ended with {type(error).__name__}: {error}"
-        # The caller reads the end of its socket now, also if a fork of this process has a copy of
-        # this end. The interpreter may take longer to end: it waits for threads that items left.
+        # The shutdown lets the caller read the end of its socket now, even if a fork of this
+        # process has a copy of the worker's end. The interpreter may end later: it waits for
+        # threads that items have left.
         with suppress(OSError):
-            self._sock.shutdown(2)  # both directions
+            self._sock.shutdown(2)  # 2 stands for both directions of the socket
         with suppress(Exception):
             if interpreter is not None:
                 interpreter.close()
@@ -117,7 +120,7 @@ class InterpreterHandle:
         pass
 
     def after_fork_in_child(self) -> None:
-        """Close the copy of the worker's socket: the thread does not exist in this process."""
+        """Close this fork's copy of the worker's socket, because the thread does not exist here."""
         living.discard(self)
         self._sock.close()
 
@@ -130,7 +133,7 @@ class _Starter(ProcessStarter):
 
 
 class InterpreterBackend(ProcessBackend):
-    """Runs chunks in interpreters of this process, which cannot be killed."""
+    """Runs chunks in interpreters of this process; an interpreter cannot be killed."""
 
     can_kill = False
     _starts = _Starter
@@ -142,14 +145,15 @@ class InterpreterBackend(ProcessBackend):
         initargs: tuple[object, ...],
         main: str,
     ) -> None:
-        """Start no interpreter yet; the arguments are those of `ProcessBackend`."""
+        """Begin before any interpreter is started; the arguments are those of `ProcessBackend`."""
         super().__init__("interpreters", processes, initializer, initargs, main=main)
         self.start_method = None
-        # Workers whose item runs for too long, which count as ended.
+        # The workers whose item runs for too long: they count as ended already.
         self._given_up: list[Connection] = []
 
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
-        # Items begin one by one, so that a worker that is to end need run no other item.
+        # The items of a chunk begin one by one, so that a worker that is to end need not run
+        # another item.
         super().send(worker, work, start, stop, 1)
 
     def discard(self, worker: int, work: Work) -> None:
@@ -188,10 +192,10 @@ class InterpreterBackend(ProcessBackend):
 
 
 def _wait_for_interpreters() -> None:
-    """Wait for the end of all interpreters; end this process if one of them does not end.
+    """Wait for the end of all interpreters; end this process at once if one of them goes on.
 
-    Python must not be finalized while an interpreter runs: it would free what that one uses, and
-    crash.
+    If Python were finalized while an interpreter runs, it would free what that interpreter uses,
+    and crash.
     """
     until = monotonic() + _LAST_WAIT
     for handle in [*living]:

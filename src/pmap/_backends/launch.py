@@ -1,4 +1,4 @@
-"""How worker processes are started, killed and waited for: all that depends on the platform.
+"""How worker processes are started, killed and waited for: all code that depends on the system.
 
 ==========  ====================================================================================
 spawn       starts a fresh interpreter for each worker; works on every system
@@ -7,9 +7,9 @@ fork        forks each worker from the caller; POSIX only, safe only while the c
             threads
 ==========  ====================================================================================
 
-The default is forkserver on Linux, where forkserver is both safe and fastest, and spawn on other
-systems: on macOS system libraries do not survive a fork, not even the fork of a process that has
-hardly used them.
+The default is forkserver on Linux, where forkserver is both safe and fastest. On other systems the
+default is spawn: on macOS system libraries do not survive a fork, not even the fork of a process
+that has hardly used them.
 """
 
 import contextlib
@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-# Whether there was a warning that the fork server has threads, so that it does not fork.
+# Whether the program was warned that workers are not forked, because the fork server has threads.
 _has_warned = False
-# Seconds to wait for the end of a process to which the system lets this process send no signal.
+# The system may let this process send no signal to a worker. This process then waits at most this
+# many seconds for the worker's end.
 _OUT_OF_REACH = 2.0
-# The flag PF_EXITING of Linux: the kernel sets it before it closes the sockets of a process.
+# PF_EXITING, a flag of Linux: the kernel sets it for a process before it closes the process's
+# sockets.
 _EXITING = 0x4
 _FEWER = "or use fewer processes"
 _REFUSALS: dict[int, str] = {
@@ -49,8 +51,8 @@ _REFUSALS: dict[int, str] = {
 }
 
 
-# The values of `OSError.errno` if there is no program that can be started for a worker. None: pmap
-# itself has raised the OSError.
+# The values of `OSError.errno` that mean that there is no program to start for a worker. None means
+# that pmap itself has raised the OSError.
 NO_PROGRAM = (None, errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR)
 
 
@@ -67,7 +69,7 @@ def refused(error: OSError) -> str:
 
 
 def warn_of_threads(count: int) -> None:
-    """Warn once that workers are started as fresh interpreters, and why they are not forked.
+    """Warn once that workers are started as fresh interpreters, with the reason not to fork them.
 
     Args:
         count: how many threads the fork server has.
@@ -76,8 +78,7 @@ def warn_of_threads(count: int) -> None:
     if _has_warned:
         return
     _has_warned = True
-    # If the program turns warnings into errors, this warning is dropped: an exception here would
-    # stop the pool.
+    # If the program turns warnings into errors, the error is dropped: it would stop the pool.
     with contextlib.suppress(RuntimeWarning):
         warnings.warn(
             f"workers are started as fresh interpreters and not forked, which would be faster: the "
@@ -92,15 +93,15 @@ def warn_of_threads(count: int) -> None:
 if hasattr(os, "getresuid"):
 
     def identity() -> tuple[object, ...]:
-        """Return the user, the group and the other groups as which this process runs."""
+        """Return the user and the groups with whose rights this process runs."""
         return os.getresuid(), os.getresgid(), os.getgroups()
 
 else:
 
     def identity() -> tuple[object, ...]:
-        """Return the user, the group and the other groups as which this process runs.
+        """Return the user and the groups with whose rights this process runs.
 
-        The system does not tell the saved user and group.
+        The saved user and the saved group are left out, because the system does not tell them.
         """
         if not hasattr(os, "getuid"):
             return ()
@@ -108,10 +109,10 @@ else:
 
 
 def no_python(exitcode: int | None) -> str:
-    """Return the message for a process, started as a worker, that ended without any answer.
+    """Return the message for a process that was to become a worker and ended without an answer.
 
-    Return "" if a signal has ended the process: memory may have been short, say, and the next start
-    may succeed.
+    Return "" if a signal has ended the process. Then memory may have been short, say, and the next
+    start may succeed.
     """
     if exitcode is None or exitcode < 0:
         return ""
@@ -120,7 +121,7 @@ def no_python(exitcode: int | None) -> str:
 
 
 def ran_again() -> str:
-    """Return the message for a process, started as a worker, that ran the user's program.
+    """Return the message for a process that was to become a worker and ran the user's program.
 
     Such a process never becomes a worker.
     """
@@ -128,14 +129,14 @@ def ran_again() -> str:
 
 
 def not_in_time(limit: float) -> str:
-    """Return the message for a process, started as a worker, that sent nothing for `limit` s."""
+    """Return the message for a process that was to become a worker and was silent for `limit` s."""
     return f"{executable()!r} did not answer as a Python within {limit:g} s. {remedy()}"
 
 
 def is_surely_python(pid: int | None, command: list[str]) -> bool:
-    """Return whether a process is known to run the same Python as this program.
+    """Return whether a process certainly runs the same Python as this program.
 
-    Such a process gets more time for its first message than a process that may be any program.
+    Such a process gets more time for its first message than a process that may run any program.
     """
     try:
         program = os.readlink(f"/proc/{pid}/exe")
@@ -151,9 +152,10 @@ def is_surely_python(pid: int | None, command: list[str]) -> bool:
 
 
 def _is_own_interpreter(program: str) -> bool:
-    """Return whether a program is the interpreter that runs this program, and not a script.
+    """Return whether a program is the interpreter that runs this program: it may be a script.
 
-    `sys.executable` may be a script that starts the interpreter, or anything that was put there.
+    `sys.executable` may be a script that starts the interpreter, or anything else that the program
+    has put there.
     """
     try:
         with open(program, "rb") as file:
@@ -168,7 +170,7 @@ def _is_own_interpreter(program: str) -> bool:
 
 
 class Handle(Protocol):
-    """A started worker process, to be watched and ended."""
+    """A worker process that was started, for code that watches it and ends it."""
 
     @property
     def pid(self) -> int | None:
@@ -176,40 +178,40 @@ class Handle(Protocol):
         ...
 
     def set_pid(self, pid: int) -> None:
-        """Record the process id, which the worker itself has sent in its first message."""
+        """Record the process id, which the worker itself has told in its first message."""
         ...
 
     @property
     def sentinel(self) -> int | None:
-        """A descriptor that becomes readable when the process has ended; None: there is none."""
+        """A descriptor that is readable when the process has ended; None if there is none."""
         ...
 
     def kill(self) -> None:
-        """End the process by SIGKILL (TerminateProcess on Windows)."""
+        """End the process with SIGKILL, or with TerminateProcess on Windows."""
         ...
 
     def abort(self) -> None:
-        """End the process by SIGABRT, so that it writes its stack first.
+        """End the process with SIGABRT, so that it writes its stack before it ends.
 
-        Without SIGABRT, kill it.
+        If the system has no SIGABRT, kill the process.
         """
         ...
 
     def terminate(self) -> None:
-        """Send the process SIGTERM, which it may handle; without SIGTERM, kill it."""
+        """Send the process SIGTERM, which it may handle; kill it if there is no SIGTERM."""
         ...
 
     def reap(self) -> tuple[bool, int | None]:
-        """End the process; return whether it is known to have ended, and its exit code or None.
+        """End the process; return whether it has certainly ended, and its exit code or None.
 
-        The backend calls this method only for a worker that cannot go on: the end of the process
-        was noticed or reported, the worker was given up, or the pool ends.
+        The backend calls this method only for a worker that cannot go on: the backend has noticed
+        or been told the end of the process, it has given the worker up, or the pool ends.
         """
         ...
 
     @property
     def failure(self) -> str:
-        """Why the process could not be started, in words; "" if it was started."""
+        """The reason why the process could not be started, in words; "" if it was started."""
         ...
 
     @property
@@ -218,19 +220,19 @@ class Handle(Protocol):
         ...
 
     def is_surely_python(self) -> bool:
-        """Return whether the process is known to run the same Python as this program."""
+        """Return whether the process certainly runs the same Python as this program."""
         ...
 
     def release(self) -> None:
-        """Close the descriptor that tells of the end of the process."""
+        """Close the descriptor that shows the end of the process."""
         ...
 
     def after_fork_in_child(self) -> None:
-        """Forget the process: this process was forked, and is not the worker's parent."""
+        """Forget the process: this process is a fork of its parent, and not the parent."""
         ...
 
     def abandon(self) -> None:
-        """End the process, but leave its descriptor alone, as the program may have closed it."""
+        """End the process, but do not close its descriptor, which the program may have closed."""
         ...
 
 
@@ -238,7 +240,8 @@ class StartedProcess(NamedTuple):
     """A worker process that was started, and how the caller reaches it.
 
     `sock` is the caller's end of the worker's socket. `handle` ends the process. `journal` is
-    memory that the worker shares with the caller, in which it notes results; None: there is none.
+    memory that the worker shares with the caller, and in which the worker notes results; None if
+    there is no such memory.
     """
 
     sock: socket
@@ -274,8 +277,8 @@ class _Child:
             if hasattr(os, "killpg"):
                 if not kill_group(self.pid or 0) and is_alive(self.pid):
                     # The caller was root when it started the worker, and is not root any more, so
-                    # it may send the worker no signal. But all workers that watch this pipe (the
-                    # lifeline) end when the caller closes its end of the pipe.
+                    # it may not send the worker a signal. But all workers that watch the lifeline,
+                    # a pipe, end when the caller closes its end of the pipe.
                     self._lifeline.close()
             elif self._popen is not None:
                 self._popen.kill()
@@ -299,29 +302,30 @@ class _Child:
 
     def reap(self) -> tuple[bool, int | None]:
         if self._ended is None:
-            # If the process has closed its socket but lives on, it is not a worker any more, and is
-            # killed. If it is just ending, the signal comes too late to change its exit code.
+            # If the process has closed its socket and goes on, it is not a worker any more, so it
+            # is killed. If the process is just ending, the signal comes too late to change its exit
+            # code.
             self.kill()
             self._ended = True, self._wait()
         return self._ended
 
     def _wait(self) -> int | None:
         if self._lifeline.closed and not self._ends_soon():
-            # This process may not send a signal to the worker, which ends when it reads the end of
-            # its socket.
+            # This process may not send a signal to the worker. The worker ends by itself when it
+            # reads the end of its socket.
             return None
         if hasattr(os, "waitid"):
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, self.pid or 0, os.WEXITED | os.WNOWAIT)
-                # The worker may have left processes of its own. Its exit code is not read yet, so
-                # no other process group can have its id.
+                # The worker may have left processes of its own, which are in its process group. The
+                # worker's exit code has not been read yet, so no other group can have this number.
                 kill_group(self.pid or 0)
         if self._popen is not None:
             return self._popen.wait()
         try:
             _, status = os.waitpid(self.pid or 0, 0)
-        # ChildProcessError: other code of the program has waited for the worker, or SIGCHLD is
-        # ignored.
+        # ChildProcessError means that other code of the program has waited for the worker, or that
+        # the program ignores SIGCHLD.
         except ChildProcessError:
             return None
         return os.waitstatus_to_exitcode(status)
@@ -329,7 +333,7 @@ class _Child:
     def _ends_soon(self) -> bool:
         """Return whether the process ends within `_OUT_OF_REACH` seconds.
 
-        True if that is unknown.
+        Return True if that is unknown.
         """
         return self.sentinel is None or comes_within(_OUT_OF_REACH, self.sentinel)
 
@@ -356,7 +360,7 @@ class _Child:
 
 
 def is_alive(pid: int | None) -> bool:
-    """Return whether a process certainly lives and is not ending; False if that is not known."""
+    """Return whether a process certainly lives and is not ending; False if nothing is certain."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             flags = int(stat.read().rpartition(b")")[2].split()[6])
@@ -366,7 +370,7 @@ def is_alive(pid: int | None) -> bool:
 
 
 def leave_no_core(pid: int) -> None:
-    """Let process `pid` write no core file when pmap ends it by SIGABRT, since nothing crashed."""
+    """Keep the process `pid` from writing a core file when pmap ends it by SIGABRT."""
     with contextlib.suppress(ImportError, OSError, ValueError, AttributeError):
         import resource
 
@@ -395,23 +399,24 @@ def start_fork(
 
     Args:
         sock: the worker's end of the socket pair.
-        theirs: the end that the caller keeps; the fork closes its copy.
+        theirs: the caller's end of the pair; the fork closes its copy of this end.
         lifeline: the pipe that tells the worker that the caller has ended.
-        initializer: the initializer and its arguments, for a fork that gets them by inheritance.
+        initializer: the initializer and its arguments; the fork inherits them. None if there is
+            none, or if it is sent in a message.
     """
-    # These imports are here because no other start method needs them. They come before the fork
-    # because a worker that changes its user may not be able to read the files later.
+    # Only this start method needs these imports. They come before the fork, because a worker that
+    # changes its user may not be able to read the files later.
     import fcntl  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     from .._worker import startup
 
     for stream in (sys.stdout, sys.stderr):
-        # Text that the stream has in its buffer would be written twice, by both processes.
-        # Exception: the stream is None or closed.
+        # Both processes would write the text that waits in the stream's buffer, so the buffer is
+        # emptied before the fork. An exception means that the stream is None or closed.
         with contextlib.suppress(Exception):
             stream.flush()
-    # The worker needs a copy of the lifeline's descriptor, because a forked process first closes
-    # that of the caller.
+    # A forked process closes the caller's descriptor of the lifeline first, so the worker needs a
+    # copy of its own.
     own = not_standard(os.dup(lifeline.end)) if lifeline.end >= 0 else -1
     try:
         with sigint_blocked():
@@ -426,10 +431,10 @@ def start_fork(
 
 
 def send_journal(sock: socket) -> journal.ResultJournal | None:
-    """Make memory for noting results, send it to the new worker through `sock`, and return it.
+    """Make the memory of a result journal, and send it to the new worker through `sock`.
 
-    Return None if there is no memory to share: then the worker sends each result in a message of
-    its own.
+    Return the journal. Return None if no memory can be shared: then the worker sends each result in
+    a message of its own.
     """
     if sys.platform == "win32":
         from .windows import send_journal
@@ -440,17 +445,20 @@ def send_journal(sock: socket) -> journal.ResultJournal | None:
     memory: mmap.mmap | None = None
     try:
         if fd >= 0:
-            # The memory cannot be made: the system has none left, or files may not be so large.
+            # OSError means that the memory cannot be made: the system has none left, or forbids
+            # files of this size.
             with contextlib.suppress(OSError):
                 os.ftruncate(fd, size)
                 memory = mmap.mmap(fd, size)
         if memory is None:
             sock.sendall(bytes(4))
             return None
-        # A worker that crashes writes its stack at the position of the file, behind the results.
+        # A worker that crashes writes its stack at the position of the file, so that is set behind
+        # the results.
         os.lseek(fd, journal.SIZE, os.SEEK_SET)
-        # The mapping keeps a descriptor of the file. So the file is in use until the worker has
-        # received it: macOS may close a file of which nothing but descriptors on the way are left.
+        # macOS may close a file that is referred to only by descriptors on their way to another
+        # process. The mapping keeps a descriptor of the file, so the file stays open until the
+        # worker has received its own.
         send_with_fds(sock, size.to_bytes(4, "little"), [fd])
         return journal.ResultJournal(memory)
     finally:

@@ -1,7 +1,7 @@
-"""Which file the user's script is, and whether worker processes can import it safely.
+"""Finds the file of the user's script, and checks that worker processes can import it safely.
 
 A worker that imports the script runs the top level of the script, as a worker of
-``multiprocessing`` does. So calls in the script that start workers have to stand below ``if
+``multiprocessing`` does. So calls in the script that start workers have to stand in a block ``if
 __name__ == "__main__":``.
 """
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 _HINT: Final = 'put it behind if __name__ == "__main__":'
-# The names of pmap that a script may call outside functions, because these functions of pmap start
-# no workers.
+# The names of pmap that a script may call at its top level, because these functions start no
+# workers.
 _HARMLESS: Final = frozenset({"using", "collecting", "share", "sync", "call", "rng"})
 
 
 class Script(NamedTuple):
-    """The user's script, as its file was when a process was asked to import it.
+    """The user's script, with the version that its file had when a process was to import it.
 
-    `package` is the package that the script is in, or None. `version` is another one when the file
-    has changed.
+    `package` is the package that the script belongs to, or None. `version` changes when the file
+    changes.
     """
 
     path: str
@@ -35,7 +35,7 @@ class Script(NamedTuple):
     version: tuple[int, ...]
 
     def now(self) -> "Script":
-        """Return the same script, with its file's present version."""
+        """Return the same script, with the present version of its file."""
         return self._replace(version=_version(self.path))
 
 
@@ -43,7 +43,7 @@ def _version(path: str) -> tuple[int, ...]:
     try:
         found = os.stat(path)
     except OSError:
-        # The script's file cannot be read: the process that has to import it reports that.
+        # The script's file cannot be read. The process that has to import the script reports that.
         return ()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
@@ -102,7 +102,7 @@ def _is_guard(node: ast.stmt) -> "TypeIs[ast.If]":
 
 
 def _running_lines() -> Iterator[int]:
-    """Yield the line at which the script's top-level code is now, if it has not ended."""
+    """Yield the line at which the top-level code of the script is now, if that code still runs."""
     frame: FrameType | None = sys._getframe()
     main = vars(sys.modules["__main__"])
     while frame is not None:
@@ -125,7 +125,8 @@ def _calls(tree: ast.Module, guarded: list[ast.stmt]) -> Iterator[int]:
         if node in guarded:
             continue
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            # Code inside a function does not run when the script is imported: it is not searched.
+            # Code inside a function is not searched, because it does not run when the script is
+            # imported.
             continue
         if isinstance(node, ast.Call) and _starts_workers(node.func, ours):
             yield node.lineno

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from .._transport.segments import Segment
     from .poller import Poller
 
-# Bytes that are read from a socket at a time, and bytes up to which small messages are joined. The
-# number is large enough to keep the system calls few. It is below the size from which malloc maps
-# memory for each buffer, which would cost three more system calls for each message.
+# The number of bytes that are read from a socket at a time; small messages are joined up to this
+# size, too. The number is large enough to keep the system calls few. But it is too small for malloc
+# to map memory for each buffer, which would cost three more system calls for each message.
 PIECE = 1 << 16
 _TOO_MANY_REFS: int | None = getattr(errno, "ETOOMANYREFS", None)
 
 
 class Outbox:
-    """The messages that a worker has not taken yet.
+    """The messages that were not sent to a worker yet.
 
     `write` adds a message, and the next `flush` sends it. If the socket takes no more bytes for
-    now, `flush` does not wait.
+    now, `flush` keeps the rest, and does not wait.
     """
 
     __slots__ = ("_is_blocked", "_later", "_number", "_poller", "_sock", "_to_flush", "_waiting")
@@ -34,25 +34,26 @@ class Outbox:
     def __init__(
         self, number: int, sock: socket, poller: Poller[Any], to_flush: dict[int, Outbox]
     ) -> None:
-        """Make an outbox without messages.
+        """Begin with no message to send.
 
         Args:
             number: the number of the worker.
             sock: the caller's end of the worker's socket.
-            poller: watches the socket, and tells when more can be written, if that is asked for.
-            to_flush: the outboxes with unsent messages, by the number of the worker; `write` adds
-                this outbox.
+            poller: watches the socket, and tells when the socket takes more bytes.
+            to_flush: the outboxes with unsent messages, by the numbers of their workers; `write`
+                adds this outbox to them.
         """
         self._number = number
         self._sock = sock
-        # Tells when the socket takes more bytes; None: the socket is not watched any more.
+        # The poller tells when the socket takes more bytes; None if the socket is not watched any
+        # more.
         self._poller: Poller[Any] | None = poller
         self._to_flush = to_flush
-        # The unsent messages, each with the descriptors that are passed with its first bytes.
+        # The unsent messages. Each has the descriptors that are sent along with its first bytes.
         self._waiting: deque[tuple[memoryview, list[Segment | Descriptor]]] = deque()
-        # Whether the socket's buffer is full, so that nothing can be written for now.
+        # Whether nothing can be written for now, because the buffer of the socket is full.
         self._is_blocked = False
-        self._later = b""  # bytes that are sent together with the next message, in front of it
+        self._later = b""  # bytes that are sent in front of the next message, together with it
 
     def write(self, data: bytes, segments: list[Segment | Descriptor] | None = None) -> None:
         """Send `data` at the next flush, after all messages that were written before."""
@@ -63,11 +64,11 @@ class Outbox:
         self._to_flush[self._number] = self
 
     def write_later(self, data: bytes) -> None:
-        """Keep `data` until the next message is written, and send it in front of that message."""
+        """Keep `data` until the next message is written, and send it just before that message."""
         self._later += data
 
     def flush(self) -> None:
-        """Send as many bytes as the socket takes now; later, when it takes more, send the rest."""
+        """Send as many bytes as the socket takes now; the rest is sent when it takes more."""
         waiting = self._waiting
         if len(waiting) > 1 and _are_small(waiting):
             # All small messages are joined, so that one system call sends them.
@@ -89,9 +90,9 @@ class Outbox:
         except BlockingIOError:
             pass
         except OSError as error:
-            # ETOOMANYREFS: too many descriptors were sent and not yet received; it is enough to try
-            # again, as the workers will receive them soon. Any other error means that the worker
-            # has ended, which the next read of its socket notices.
+            # ETOOMANYREFS means that too many descriptors were sent that no worker has received
+            # yet. They will be received soon, so sending is tried again. Any other error means that
+            # the worker has ended, and the next read of its socket notices that.
             if error.errno != _TOO_MANY_REFS:
                 waiting.clear()
         if bool(waiting) != self._is_blocked and self._poller is not None:
@@ -99,11 +100,11 @@ class Outbox:
             self._poller.watch_writing(self._sock, self._is_blocked)
 
     def hang_up(self) -> None:
-        """Stop watching the socket for room, because nothing more is sent to the worker."""
+        """Do not watch any more whether the socket takes bytes: nothing more is sent."""
         self._poller = None
 
     def close(self) -> None:
-        """Remove this outbox from those with unsent messages, so that nothing more is sent."""
+        """Remove this outbox from those with unsent messages: nothing more is sent."""
         self._to_flush.pop(self._number, None)
 
 

@@ -1,4 +1,4 @@
-"""Whether a pool may start worker processes here: workers must not start workers without end."""
+"""Whether a pool may start worker processes here: workers must not start others without end."""
 
 import os
 
@@ -17,13 +17,13 @@ def may_start_processes() -> bool:
     """Return whether a pool may start worker processes in this process.
 
     If not, the pool runs its items in this process. The answer is no in a process that pmap itself
-    has started, until that process runs an item. The reason: a module or a ``sitecustomize`` may
-    make a pool when it is imported, and each worker of that pool would import it again and make a
-    pool, too.
+    has started, until that process runs an item. The reason is that a module or a ``sitecustomize``
+    may make a pool when it is imported. Each worker of that pool would import it again, and would
+    make a pool, too.
 
     Raises:
-        RuntimeError: the pool may not run items here either: this process is to be a worker and
-            runs the user's program instead, or pools are nested too deep.
+        RuntimeError: the pool may not even run items here. Either this process was to become a
+            worker and runs the user's program instead, or pools are nested too deep.
     """
     if process_role.in_worker and not process_role.runs_items:
         return False
@@ -45,15 +45,14 @@ def may_start_processes() -> bool:
 
 
 def _report_again() -> None:
-    """Exit from a process that was started as a worker but runs the user's program again.
+    """Exit from a process that was to become a worker and now runs the user's program again.
 
-    The process tells the caller, which started it, before it exits. In a process that pmap has not
-    started the function does nothing.
+    Before it exits, the process tells that to the caller, which has started it. In a process that
+    pmap has not started, this function does nothing.
     """
     told = mark()
     if told is not None:
-        # The imports are here, and not at the top, so that `import pmap` need not import these
-        # modules.
+        # The imports are here and not at the top, so that `import pmap` does not need them.
         from .._transport.framing import frame
         from .._transport.light_stdlib import socket
         from .._transport.protocol import make_again

@@ -1,4 +1,4 @@
-"""Waiting for several sockets and descriptors at once; another thread can end the wait."""
+"""Waits for several sockets and descriptors at once; another thread can end the wait."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ if TYPE_CHECKING:
     from typing import Final
 
 Source = TypeVar("Source")
-# What one poll of the kernel returns: pairs of a ready descriptor and a bit mask of its events.
+# What one poll of the kernel returns: a list of pairs, each a ready descriptor and a bit mask of
+# its events.
 _Events: TypeAlias = list[tuple[int, int]]
-# A strategy for polling without waiting: a function that is given such a poll, and calls it again
-# and again for a short time. It returns the last result of the poll, or None.
+# A function that polls for a short time instead of waiting. Its argument is a poll of the kernel,
+# which it calls again and again. It returns the last result of the poll, or None.
 Spin: TypeAlias = Callable[[Callable[[], _Events]], "_Events | None"]
 
-# The values of EPOLLIN and EPOLLOUT, which `select` has on Linux only.
+# The values of EPOLLIN and EPOLLOUT; `select` has these names on Linux only.
 _READ: Final = 1
 _WRITE: Final = 4
-# The mask of an event has bits in common with `READABLE` if there is something to read, and with
-# `WRITABLE` if more can be written. The mask of an error has bits of both: the next read or write
-# then raises the error.
+# The mask of an event shares bits with `READABLE` if there is something to read, and with
+# `WRITABLE` if more can be written. The mask of an error shares bits with both: the next read or
+# write raises the error then.
 READABLE: Final = ~_WRITE
 WRITABLE: Final = ~_READ
 
 
 class Watched(Generic[Source]):
-    """A socket or descriptor `end` that is watched, with `source`, the object it belongs to."""
+    """A socket or descriptor `end` that is watched; `source` is the object to which it belongs."""
 
     __slots__ = ("end", "fd", "source")
 
@@ -43,7 +44,7 @@ class Watched(Generic[Source]):
 
 
 class _Kernel(Protocol):
-    """The methods of `select.epoll` that a poller uses; `_Selected` offers them elsewhere."""
+    """The methods of `select.epoll` that a poller uses; without epoll, `_Selected` has them."""
 
     def register(self, fd: int, eventmask: int, /) -> object: ...
     def modify(self, fd: int, eventmask: int, /) -> object: ...
@@ -53,18 +54,19 @@ class _Kernel(Protocol):
 
 
 class Poller(Generic[Source]):
-    """Waits until something can be read from one of several sockets and descriptors."""
+    """Waits until something can be read from at least one of several sockets and descriptors."""
 
     def __init__(self) -> None:
-        """Open the poller. Raises `OSError` if the system has no descriptors left."""
+        """Open the poller; if the system has no descriptors left, raise `OSError`."""
         self._watched: dict[int, Watched[Source | None]] = {}
         self._kernel = _kernel()
         try:
             self._wakers = socketpair()
             for end in self._wakers:
                 end.setblocking(False)
-            # The pair of sockets by which `wake` ends a wait, each with what `mark_of` returned for
-            # it: so the poller sees if the program has closed one of their descriptors.
+            # The two sockets by which `wake` ends a wait, each with what `mark_of` has returned for
+            # it. By these the poller finds out whether the program has closed a descriptor of
+            # theirs.
             self._marks = [(end, mark_of(end)) for end in self._wakers]
             self._watch(Watched(self._wakers[0], None))
         except BaseException:
@@ -72,7 +74,7 @@ class Poller(Generic[Source]):
             raise
 
     def watch(self, end: socket | int, source: Source) -> None:
-        """Watch `end`: from now on `poll` returns it when it has data to read or is at its end."""
+        """Watch `end`: from now on `poll` returns it when it has data to read, or is at its end."""
         self._watch(Watched(end, source))
 
     def _watch(self, watched: Watched[Source | None]) -> None:
@@ -80,13 +82,13 @@ class Poller(Generic[Source]):
         self._watched[watched.fd] = watched
 
     def watch_writing(self, end: socket, wanted: bool) -> None:
-        """Choose whether `poll` also returns the watched socket `end` when it takes more bytes."""
+        """Choose whether `poll` also returns the socket `end` when it takes more bytes."""
         self._kernel.modify(end.fileno(), _READ | _WRITE if wanted else _READ)
 
     def unwatch(self, end: socket | int) -> None:
-        """Stop watching `end`; nothing happens if it is not watched."""
-        # The exception of a signal handler may have interrupted an earlier call of this method
-        # between its two steps. So each step may find that it has been done already.
+        """Stop watching `end`; if it is not watched, do nothing."""
+        # The exception of a signal may have interrupted an earlier call of this method between its
+        # two steps. So each step may have been done already.
         fd = end if isinstance(end, int) else end.fileno()
         self._watched.pop(fd, None)
         with suppress(OSError, KeyError, ValueError):
@@ -95,37 +97,37 @@ class Poller(Generic[Source]):
     def poll(
         self, timeout: float | None, spin: Spin | None = None
     ) -> list[tuple[Watched[Source | None], int]]:
-        """Wait until something watched is ready; return all that is ready, with event masks.
+        """Wait until a watched end is ready; return all ready ends, with the masks of their events.
 
-        If `wake` was called, the list also has a socket of the poller itself, with the source None.
+        If `wake` was called, the list also has a socket of the poller itself, whose source is None.
 
         Args:
             timeout: seconds after which the wait ends; None: no limit.
-            spin: polls again and again for a short time, before the wait begins; None: wait at
-                once.
+            spin: a function that polls again and again for a short time, before the wait begins;
+                None: wait at once.
         """
         kernel, most = self._kernel.poll, len(self._watched)
         events = None if spin is None else spin(partial(kernel, 0.0, most))
         if not events:
             events = kernel(timeout, most)
-        # Another thread may have stopped watching a descriptor since the poll: its event is
-        # dropped.
+        # Another thread may have stopped watching a descriptor since the poll. Then the event of
+        # the descriptor is dropped.
         find = self._watched.get
         return [(found, event) for fd, event in events if (found := find(fd)) is not None]
 
     def wake(self) -> None:
         """End the wait of the thread that is in `poll`.
 
-        If none is, the next `poll` ends at once.
+        If no thread is in `poll`, the next `poll` ends at once.
         """
-        # OSError: the socket is full because it has unread wake-ups, or it is closed and nobody
-        # waits.
+        # OSError means that the socket is full of unread wake-ups, or that it is closed and no
+        # thread waits.
         with suppress(OSError):
             self._wakers[1].send(b"\0")
 
     def quiet(self) -> None:
-        """Use up all calls of `wake` so far, so that the next `poll` waits again."""
-        with suppress(OSError):  # another thread has read the bytes that `wake` had written
+        """Use up all calls of `wake` so far: the next `poll` waits again."""
+        with suppress(OSError):  # another thread has read the bytes that `wake` has written
             self._wakers[0].recv(4096)
 
     def has_lost_descriptors(self) -> bool:
@@ -135,15 +137,15 @@ class Poller(Generic[Source]):
 
     def close(self) -> None:
         """Close the poller's descriptors, and forget what it watches."""
-        # A watched object may refer to this poller. The poller must not refer to that object any
-        # more: a reference cycle would live on until a garbage collection.
+        # A watched object may refer to this poller. If the poller referred to that object, too,
+        # both would live on until a garbage collection.
         self._watched.clear()
         self._kernel.close()
         for end in self._wakers:
             end.close()
 
     def after_fork_in_child(self) -> None:
-        """Close the copies that a fork of the caller has of the poller's descriptors."""
+        """Close the copies of the poller's descriptors that this process, a fork, has."""
         self._watched.clear()
         if isinstance(self._kernel, _Selected):
             self._kernel.after_fork_in_child()
@@ -153,10 +155,10 @@ class Poller(Generic[Source]):
             end.close()
 
     def abandon(self) -> None:
-        """Give the poller up because the program has closed some of its descriptors.
+        """Stop using the poller, because the program has closed some of its descriptors.
 
-        The remaining descriptors are closed; a number that belongs to another open file by now is
-        not.
+        The other descriptors are closed. A number that belongs to another open file by now is not
+        closed.
         """
         self._watched.clear()
         keep(self._kernel)
@@ -165,7 +167,7 @@ class Poller(Generic[Source]):
 
 
 def comes_within(timeout: float, end: socket | int) -> bool:
-    """Return whether `end` has data to read, or is at its end, within `timeout` seconds."""
+    """Return whether `end` has data to read or is at its end, now or within `timeout` seconds."""
     if not hasattr(select, "poll"):  # Windows has no `select.poll`
         return bool(select.select([end], [], [], timeout)[0])
     one = select.poll()
@@ -174,7 +176,7 @@ def comes_within(timeout: float, end: socket | int) -> bool:
 
 
 def _kernel() -> _Kernel:
-    # epoll is used without the module `selectors`, whose own steps take as long as the system call.
+    # epoll is used without the module `selectors`, whose own code takes as long as the system call.
     return select.epoll() if hasattr(select, "epoll") else _Selected()
 
 
@@ -203,8 +205,9 @@ class _Selected:
         self._selector.close()
 
     def after_fork_in_child(self) -> None:
-        # A fork has no copy of a kqueue. Before Python 3.11.7 and 3.12.1 a kqueue does not know
-        # that; to close or delete it would close whatever has its number in the fork.
+        # A fork has no copy of a kqueue. But before Python 3.11.7 and 3.12.1 the Python object of a
+        # kqueue does not know that. To close or delete the object would close whatever file has its
+        # number in the fork.
         if hasattr(select, "kqueue"):
             keep(self._selector)
         else:
@@ -212,6 +215,6 @@ class _Selected:
 
 
 def _selectors_event(eventmask: int) -> int:
-    # The bits for reading are equal (1) in `selectors` and here. Writing is 2 in `selectors` and 4
-    # here.
+    # The bit for reading is 1 in `selectors` and here. The bit for writing is 2 in `selectors` and
+    # 4 here.
     return eventmask & _READ | eventmask >> 1 & 2

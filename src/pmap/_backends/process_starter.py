@@ -1,4 +1,4 @@
-"""Starting worker processes by one start method."""
+"""Starts worker processes by one of the start methods."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 class ProcessStarter:
     """Starts the workers of one pool.
 
-    `template` is the fork server, a process from which workers are forked. The lifeline is a pipe
-    whose closing tells workers that the caller has ended.
+    `template` is the fork server, a process from which workers are forked. `lifeline` is a pipe
+    that tells workers that the caller has ended: the kernel closes it then.
 
-    A process may change its user while it has workers. Workers that were started before the change
-    keep the fork server and the lifeline that they were started with: the new user may not open
-    these.
+    The caller may change its user while it has workers. Workers that were started before the change
+    keep their fork server and their lifeline, because the new user may not open these.
 
     Attributes:
         method: the start method.
-        identity: the user and the groups as which the last worker was started.
-        template: the fork server, with the start method forkserver; None: not started, or closed.
-        lifeline: the lifeline of all workers that were started as `identity`, also of those whose
+        identity: the user and the groups with whose rights the last worker was started.
+        template: the fork server; None if the start method is another one, or if no fork server is
+            open.
+        lifeline: the lifeline of all workers that were started as `identity`, even of those whose
             fork server has died.
     """
 
     def __init__(self, method: str, unanswered: Unanswered[Any]) -> None:
-        """Start nothing yet.
+        """Begin before any process is started.
 
-        `unanswered` holds each new process, such as the fork server, until it has answered.
+        `unanswered` holds each new process (the fork server, say) until that process has answered.
         """
         self.method = method
         self.identity = _launch.identity()
@@ -50,10 +50,10 @@ class ProcessStarter:
         self.lifeline: _boot.Lifeline | None = None
         self._unanswered = unanswered
         self._poller: Poller[Any] | None = None  # watches the sockets of the fork servers
-        # Fork servers that fork no more workers, but whose workers still run: they belong to
+        # Fork servers that fork no more workers, but have workers that run. They were started as
         # another user, or they have imported an old version of the script.
         self._old_templates: list[Template] = []
-        # Lifelines of workers that were started as another user.
+        # The lifelines of workers that were started as another user.
         self._old_lifelines: list[_boot.Lifeline] = []
 
     def start(
@@ -68,10 +68,11 @@ class ProcessStarter:
 
         Args:
             worker: the number of the worker.
-            poller: watches the socket of the fork server, if one is started.
-            initializer: the pool's initializer for a worker that inherits it by a fork of the
-                caller; None: there is none, or it is sent as a message.
-            script: the user's script that the fork server imports, as the file is now; None: none.
+            poller: will watch the socket of the fork server, if one is started.
+            initializer: the pool's initializer, for a worker that is a fork of the caller and
+                inherits it; None if there is none, or if it is sent in a message.
+            script: the user's script, with the present version of its file, which the fork server
+                imports; None if it imports none.
             about_import: returns the bytes that tell the fork server how to import the script.
         """
         self._poller = poller
@@ -82,8 +83,9 @@ class ProcessStarter:
         journal: ResultJournal | None = None
         try:
             with closing(theirs):
-                # The shared memory for results is sent before the process is started: so no process
-                # can have closed the other end of the socket yet, which would be an error.
+                # The shared memory for results is sent before the process is started. Later the
+                # process might already have closed the other end of the socket, and to send would
+                # be an error.
                 journal = _launch.send_journal(ours)
                 handle = self._start_process(worker, ours, theirs, initializer)
         except BaseException:
@@ -103,7 +105,7 @@ class ProcessStarter:
             self.lifeline = _boot.Lifeline()
         if self.method == "spawn":
             return _launch.start_spawn(theirs, self.lifeline)
-        # A module that is not imported has started no interpreter.
+        # If this module was never imported, there is no interpreter.
         module = sys.modules.get("pmap._backends.interpreters")
         if getattr(module, "living", None):
             raise OSError(
@@ -114,7 +116,7 @@ class ProcessStarter:
         return _launch.start_fork(theirs, ours, self.lifeline, initializer)
 
     def _set_identity(self) -> None:
-        """Start no more workers from the present fork server if the caller has changed its user."""
+        """If the caller has changed its user, fork no more workers from the present fork server."""
         identity = _launch.identity()
         if identity != self.identity:
             self._old_lifelines += [] if self.lifeline is None else [self.lifeline]
@@ -128,7 +130,8 @@ class ProcessStarter:
         if self.template is not None and not self.template.alive:
             self.close_templates()
         if self.template is not None and self.template.script != script:
-            # The script has changed: workers forked here would have the old version of it.
+            # The script has changed, and workers forked from this fork server would have its old
+            # version.
             self.renew()
         if self.template is None:
             self.template = Template(_boot.take(self.lifeline))
@@ -140,7 +143,7 @@ class ProcessStarter:
                 self.template.import_script(script, about_import(script))
 
     def renew(self) -> None:
-        """Stop using the fork server if it has imported the script, which may have changed.
+        """If the fork server has imported the script, stop using it: the script may have changed.
 
         The next worker is forked from a new fork server.
         """
@@ -152,13 +155,13 @@ class ProcessStarter:
                 self._close_template(template)
 
     def has(self, template: Template) -> bool:
-        """Return whether a fork server is still in use, and was not closed."""
+        """Return whether a fork server is still open, so that its messages are read."""
         return template in (self.template, *self._old_templates)
 
     def read(self, template: Template) -> list[int]:
         """Read the messages of a fork server; return the numbers of its workers that have ended.
 
-        A fork server that is not used any more is closed when it has no workers left. If the fork
+        A fork server that forks no more workers is closed when it has no workers left. If the fork
         server itself has died, the caller of this method handles the ends of its workers, and then
         calls `drop`.
         """
@@ -174,7 +177,7 @@ class ProcessStarter:
         self._close_template(template)
 
     def close_templates(self) -> None:
-        """Close all fork servers; each of them ends its workers first."""
+        """Close all fork servers; each of them first ends its workers."""
         for template in self._take_templates():
             self._close_template(template)
 
@@ -192,20 +195,20 @@ class ProcessStarter:
         template.close()
 
     def close_lifelines(self) -> None:
-        """Close all lifeline pipes, which kills the workers that are left."""
+        """Close all lifelines, the pipes that workers watch; workers that are left end at this."""
         lifeline, self.lifeline = self.lifeline, None
         for one in [*self._old_lifelines, *([] if lifeline is None else [lifeline])]:
             one.close()
         self._old_lifelines.clear()
 
     def abandon(self) -> None:
-        """End all fork servers after the program has closed descriptors of the pool."""
+        """End all fork servers although the program has closed descriptors of the pool."""
         for template in self._take_templates():
             template.abandon()
         self.close_lifelines()
 
     def after_fork_in_child(self) -> None:
-        """Close the copies that a forked process has of lifelines and fork servers' sockets."""
+        """Close the copies of lifelines and of fork servers' sockets that a fork has."""
         self.close_lifelines()
         for template in self._take_templates():
             template.after_fork_in_child()

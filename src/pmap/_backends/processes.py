@@ -1,8 +1,8 @@
 """The processes backend: worker processes, each with a socket of its own to the caller.
 
-Workers share nothing with each other, so a worker that dies stops no other worker, and the caller
+Workers share nothing with each other. So a worker that dies stops no other worker, and the caller
 always knows which items each worker holds. Each worker notes its results in shared memory, the
-result journal, from which the caller reads what a worker had finished before it died.
+result journal. If a worker dies, the caller reads there what the worker had finished.
 
 ==================  ================================================================================
 `process_starter`   starts the worker processes
@@ -59,7 +59,7 @@ class ProcessBackend(Backend[Polled]):
 
     can_kill = True
     runs_in_poll = False
-    _starts: type[ProcessStarter] = ProcessStarter  # the class of what starts the workers
+    _starts: type[ProcessStarter] = ProcessStarter  # the class of the object that starts workers
 
     def __init__(
         self,
@@ -72,26 +72,26 @@ class ProcessBackend(Backend[Polled]):
         limits: Limits = ({}, {}),
         main: str = "value",
     ) -> None:
-        """Start no process yet.
+        """Begin before any process is started.
 
         Args:
-            start_method: how worker processes begin; None: as is the default of the platform, or by
-                a fork of the caller if the initializer can only be inherited.
+            start_method: the start method; None: the default of the platform, or a fork of the
+                caller if only a fork can inherit the initializer.
             processes: how many workers there will be at most.
             initializer: the function that each worker calls first; None: no function.
             initargs: the arguments of the initializer.
-            max_memory: how many bytes of memory a worker may take; None: any number.
+            max_memory: how many bytes of memory a worker may take; None: there is no limit.
             kill_over_memory: whether a worker that takes more than `max_memory` is killed at once.
             limits: environment variables that limit the threads of libraries in workers.
-            main: "import": workers import the script; "value": workers are sent the values of the
+            main: "import" if workers import the script; "value" if workers get the values of the
                 script's names that items need.
         """
         self._is_chosen = start_method is not None
         self._imports_main = main == "import"
         self._cpus = cpu_count()
-        # Bytes of shared-memory segments that a worker may keep to use them again, instead of
-        # making new ones. If the memory of workers is limited, they keep none, because segments
-        # count as their memory.
+        # How many bytes of shared-memory segments a worker may keep for a second use, so that it
+        # need not make new ones. If the memory of workers is limited, the number is 0, because
+        # segments count as memory of the worker.
         room = KEPT // processes if max_memory is None else 0
         self._setup = WorkerSetup(
             initializer,
@@ -112,8 +112,7 @@ class ProcessBackend(Backend[Polled]):
         self.has_cache: bool = False
         self._connections: dict[int, Connection] = {}
         self._to_flush: dict[int, Outbox] = {}
-        # The events that say that workers could not be started, which `collect` has not returned
-        # yet.
+        # The events of workers that could not be started, until `collect` returns these events.
         self._failed: list[BackendEvent] = []
         self._poller: Poller[Connection | Template] | None = None
         self._opening = threading.Lock()
@@ -140,13 +139,13 @@ class ProcessBackend(Backend[Polled]):
             self._setup.script = main_to_import()
         try:
             self._setup.packed_initializer(self._starter.method, self._names)
-        # Pickling the initializer runs the user's code, which may raise any exception.
+        # To pickle the initializer runs the user's code, which may raise any exception.
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
             if isinstance(error, NamelessError) and not self._is_chosen and may_fork():
-                # The initializer needs locks that only forks can inherit, and the program does not
-                # ask for a start method. So workers are forks, as with `multiprocessing` on Linux.
+                # The initializer needs locks that only a fork inherits, and the program has not
+                # chosen a start method. So workers are forks, as with `multiprocessing` on Linux.
                 self._starter.method = self.start_method = "fork"
                 self.sent_names = self._names = SentNames(True, imports=self._imports_main)
                 return
@@ -156,7 +155,8 @@ class ProcessBackend(Backend[Polled]):
     def start(self, worker: int) -> None:
         try:
             self._start(worker)
-        # Any exception: the system has no memory, no process or no descriptor left, for example.
+        # Any exception may come, for example because the system has no memory, no process or no
+        # descriptor left.
         except Exception as error:
             cause = error
             reason = f"the initializer could not be sent: {error}"
@@ -165,14 +165,14 @@ class ProcessBackend(Backend[Polled]):
             hopeless = isinstance(error, OSError) and error.errno in _launch.NO_PROGRAM
             ended = WorkerEnded(worker, begun=0, reason=reason, cause=cause, hopeless=hopeless)
             self._failed.append(ended)
-            self.wake()  # a thread that waits in `poll` has to see the new event
+            self.wake()  # this wakes a thread that waits in `poll`, which then sees the event
 
     def _start(self, worker: int) -> None:
         method = self._starter.method
         initializer = self._setup.packed_initializer(method, self._names)
         environment = self._setup.limited(capture_environment(current_directory()))
-        # The values of the caller's names are recorded before the fork, so that it is known which
-        # of them the worker has.
+        # The values of the caller's names are recorded before the fork, so that the caller knows
+        # later which of them the worker has.
         baseline = Baseline(method == "fork")
         poller = self._open()
         script = None if self._setup.script is None else self._setup.script.now()
@@ -201,9 +201,9 @@ class ProcessBackend(Backend[Polled]):
     # --- commands; the base class `Backend` describes each of them -----------------------------
 
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
-        # Workers are told which of the caller's values they can forget: these are the numbers of
-        # units (values of several names, pickled together) that nothing at the caller refers to any
-        # more. A finaliser may append a number at any time, so the length is read once.
+        # Nothing at the caller refers any more to the units with these numbers (a unit is the
+        # values of several names, pickled together), so workers are told to forget them. A
+        # finaliser may append a number at any time, so the length is read once.
         dead = self._names.dead
         if dead:
             numbers = {dead.pop() for _ in range(len(dead))}
@@ -231,9 +231,9 @@ class ProcessBackend(Backend[Polled]):
             connection.definitions.drop(spec)
 
     def on_idle(self) -> None:
-        # When no call is in progress, memory that is kept for the next call is released at once if
-        # workers are forks of the caller. To release it later would need a thread, and a process
-        # with threads is not safe to fork.
+        # If workers are forks of the caller, memory for the next call is released as soon as no
+        # call is in progress. To release it later would need a thread, and it is not safe to fork a
+        # process that has threads.
         if self._starter.method == "fork":
             self.release_cache()
 
@@ -264,7 +264,7 @@ class ProcessBackend(Backend[Polled]):
         if worker in self._connections:
             connection = self._connections[worker]
             connection.handle.terminate()
-            # The worker may ignore SIGTERM. This message makes it end, as soon as it has run its
+            # The worker may ignore SIGTERM. Because of this message it ends when it has run its
             # chunks.
             connection.stop()
 
@@ -288,7 +288,7 @@ class ProcessBackend(Backend[Polled]):
         if self._failed:
             timeout = 0
             if self._poller is None:
-                # There is no poller if the system had no descriptor left for one: then there is
+                # There is no poller, because the system had no descriptor left for one. So there is
                 # nothing to wait for.
                 return []
         poller = self._poller or self._open()
@@ -298,22 +298,23 @@ class ProcessBackend(Backend[Polled]):
         if template is not None and template.threads > 1:
             _launch.warn_of_threads(template.threads)
         try:
-            # The bound function is made anew for each poll: if this object kept it, there would be
-            # a reference cycle.
+            # This object does not keep the bound method: that would be a reference cycle. So the
+            # method is bound again for each poll.
             waits = timeout is None or timeout > 0
             spin = partial(self._spin.awake, self._may_spin) if waits else None
             return poller.poll(timeout, spin)
         except (OSError, ValueError):
             if self._poller is poller:
                 raise
-            # The poller was closed during the poll: a signal handler has forked this process, and
-            # the fork has no workers.
+            # The poller was closed during the poll. That happens in a fork of this process that a
+            # signal handler has made, and the fork has no workers.
             return []
 
     def _may_spin(self) -> bool:
-        """Return whether to poll instead of sleeping: items run, and a processor is free."""
-        # The connections are copied, because this thread does not hold the lock that guards them:
-        # another thread may start a worker meanwhile.
+        """Return whether to poll again and again instead of sleeping."""
+        # That is so if items run and a processor is free. The connections are copied, because this
+        # thread does not hold the lock that guards them, and another thread may start a worker
+        # meanwhile.
         busy = sum([1 for one in [*self._connections.values()] if one.held.chunks])
         return 0 < busy < self._cpus
 
@@ -324,7 +325,7 @@ class ProcessBackend(Backend[Polled]):
             source = watched.source
             if isinstance(source, Connection):
                 if self._connections.get(source.number) is not source:
-                    continue  # the event is dropped, because the worker has ended since
+                    continue  # the worker has ended since the poll, so its event is dropped
                 if event & WRITABLE:
                     source.outbox.flush()
                 if event & READABLE:
@@ -342,8 +343,8 @@ class ProcessBackend(Backend[Polled]):
     def _receive(self, connection: Connection, to_the_end: bool = False) -> Iterator[BackendEvent]:
         reader = connection.reader
         for event in connection.receive(to_the_end):
-            # `has_cache` is set before the event is yielded, because the engine, which gets the
-            # event, may at once ask to release the memory that is kept.
+            # `has_cache` is set before the event is yielded: the engine gets the event, and may at
+            # once ask for the release of the memory that is kept.
             self.has_cache = self.has_cache or reader.borrows
             yield event
         self.has_cache = self.has_cache or reader.borrows
@@ -357,8 +358,8 @@ class ProcessBackend(Backend[Polled]):
             if number in self._connections:
                 yield from self._end(self._connections[number])
         if not template.alive:
-            # The fork server has died. It was to report the exit codes of workers whose sockets are
-            # at their end; these workers are ended here, without an exit code.
+            # The fork server has died, and so cannot report the exit codes of its workers. Workers
+            # whose sockets are at their end are handled here, without an exit code.
             for connection in [*self._connections.values()]:
                 if connection.state == HUNG_UP:
                     yield from self._end(connection)
@@ -367,18 +368,18 @@ class ProcessBackend(Backend[Polled]):
     def _give_up_overdue(self) -> Iterator[BackendEvent]:
         for late in self._unanswered.take_overdue():
             late.give_up(_launch.not_in_time(self._unanswered.limit))
-            # A fork server that was late to answer has been killed: its end shows at its socket,
+            # If a fork server did not answer in time, it was killed. Its end shows at its socket
             # later.
             if isinstance(late, Connection):
                 yield from self._end(late)
 
     def _end(self, connection: Connection) -> Iterator[BackendEvent]:
-        """Handle the end of a worker; yield its last events as soon as its exit code is known."""
+        """Handle the end of a worker: when its exit code is known, yield its last events."""
         ended, exitcode = connection.handle.reap()
         if not ended:
-            return  # the exit code is not known yet: the fork server will report it in a moment
-        # All bytes that the worker wrote are in the caller's socket by now. The socket may not be
-        # at its end, if a process that the worker has started holds the other end open.
+            return  # the fork server will report the exit code in a moment
+        # All bytes that the worker wrote are in the caller's socket by now. The caller might not
+        # find the socket's end: a process that the worker has started may hold the other end open.
         yield from self._receive(connection, to_the_end=True)
         connection.hang_up()
         begun, salvaged = connection.held.salvage()
@@ -395,8 +396,8 @@ class ProcessBackend(Backend[Polled]):
     # --- opening and closing the backend -------------------------------------------------------
 
     def _open(self) -> Poller[Connection | Template]:
-        # Two threads may come here at once, as only one of them holds the lock of the engine's
-        # state: one that waits in `poll`, and one that carries out a command.
+        # Two threads may call this method at once: one of them waits in `poll` without the lock of
+        # the engine's state, and one carries out a command and holds that lock.
         with self._opening:
             if self._poller is None:
                 self._poller = Poller()
@@ -408,8 +409,7 @@ class ProcessBackend(Backend[Polled]):
             poller.wake()
 
     def _close_poller(self) -> None:
-        # The attribute is cleared before the poller is closed, so that no other thread finds a
-        # closed poller in it.
+        # The attribute is cleared first, so that no other thread finds a closed poller in it.
         poller, self._poller = self._poller, None
         if poller is not None:
             poller.close()
@@ -427,8 +427,8 @@ class ProcessBackend(Backend[Polled]):
 
     def has_lost_descriptors(self) -> bool:
         poller = self._poller
-        # Another thread may close the poller at this moment; it clears the attribute before. So the
-        # attribute is read again after the check.
+        # Another thread may close the poller at this moment, and then clears the attribute before.
+        # So the attribute is read again after the check.
         return poller is not None and poller.has_lost_descriptors() and self._poller is poller
 
     def let_go(self) -> None:
@@ -442,9 +442,9 @@ class ProcessBackend(Backend[Polled]):
     def end(self) -> None:
         self._release_segments()
         if self.has_lost_descriptors():
-            # A descriptor's number may belong to another open file of the program by now, so the
-            # pool must not close it. An object that would close its descriptor when it is deleted
-            # is kept as long as the process lives.
+            # The numbers of the pool's descriptors may belong to other open files of the program by
+            # now, so the pool must not close them. Objects that would close their descriptors when
+            # they are deleted are kept as long as the process lives.
             self._names.clear()
             poller, self._poller = self._poller, None
             if poller is not None:
@@ -455,7 +455,7 @@ class ProcessBackend(Backend[Polled]):
         else:
             for connection in self._connections.values():
                 connection.handle.kill()
-            self._starter.close_templates()  # each fork server ends its workers before it ends
+            self._starter.close_templates()  # each fork server first ends its workers
             for connection in self._connections.values():
                 connection.hang_up()
                 connection.handle.reap()
@@ -465,12 +465,12 @@ class ProcessBackend(Backend[Polled]):
         self._to_flush.clear()
         self._failed.clear()
         self._unanswered.since.clear()
-        # A thread that waits in `poll` has to notice that all workers have ended.
+        # A thread that waits in `poll` has to notice that no worker is left.
         self.wake()
 
     def after_fork_in_child(self) -> None:
-        # The lock is replaced: at the fork, a thread that does not exist in this process may have
-        # held it.
+        # At the fork, a thread that does not exist in this process may have held the lock, so the
+        # lock is replaced.
         self._opening = threading.Lock()
         self._release_segments()
         for connection in self._connections.values():

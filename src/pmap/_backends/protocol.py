@@ -14,8 +14,8 @@ from .capacity import CapacityChanged
 class WorkerStarted(NamedTuple):
     """The event that a worker has started and can take chunks.
 
-    `can_reclaim_chunks`: whether chunks that the worker has not begun can be taken back from it.
-    `can_reclaim_items`: whether single items of a chunk can be taken back, too.
+    `can_reclaim_chunks`: chunks that the worker has not begun can be taken back from it.
+    `can_reclaim_items`: single items of a chunk that the worker has begun can be taken back, too.
     """
 
     worker: int
@@ -26,13 +26,13 @@ class WorkerStarted(NamedTuple):
 class ResultsArrived(NamedTuple):
     """The event that the next items of a worker's first chunk are finished.
 
-    `values` has one value for each item, from the item with the index `start` on. `failures` has
-    the errors of the items that have failed, by their offsets in `values`; the value of a failed
-    item means nothing. `last`: whether the worker is done with the chunk. `elapsed`: the seconds
-    that the whole chunk took, if `last`. `replace`: whether the worker is to be replaced. `size`:
-    the bytes of the whole chunk and of its results, if `last`; 0 if the backend sends no bytes.
-    `times`: if the call is traced, when the worker began with these items and was done with them,
-    and then when each item began and ended, by `time.perf_counter`; else empty.
+    `values` has one value for each item; the first item has the index `start`. `failures` has the
+    errors of the items that have failed, by their offsets in `values`; the value of a failed item
+    means nothing. `last`: the worker has done with the chunk. `elapsed`: the seconds that the whole
+    chunk took, if `last`. `replace`: the worker is to be replaced. `size`: the bytes of the whole
+    chunk and of its results, if `last`; 0 if the backend sends no bytes. `times` is empty unless
+    the call is traced. Otherwise it has the times at which the worker began with these items and at
+    which it had finished them, and then the begin and the end of each item, by `time.perf_counter`.
     """
 
     worker: int
@@ -71,12 +71,12 @@ BackendEvent: TypeAlias = WorkerStarted | ResultsArrived | WorkerEnded | Report
 
 Polled = TypeVar("Polled")
 
-# Functions that a backend wants called when the program is about to end, after all backends have
-# ended their workers.
+# Functions that backends want to be called when the program is about to end, after all backends
+# have ended their workers.
 acts_at_exit: Final[list[Callable[[], object]]] = []
 
-# Stands for the number of all chunks that a worker holds, where a method returns how many chunks
-# the worker has begun or keeps.
+# Some methods return how many chunks a worker has begun, or how many it keeps. This number stands
+# for all chunks that the worker holds.
 ALL_CHUNKS: Final = sys.maxsize
 
 
@@ -99,16 +99,17 @@ class Backend(ABC, Generic[Polled]):
     lock of the engine's state, and `collect` returns the events, under that lock. Each new event
     ends the wait of `poll`, whichever thread waits there.
 
-    Only the engine calls the methods of a backend, under the lock of the engine's state, with a few
-    exceptions. The code that makes a backend calls `check` first. Only the leader calls `poll`. Any
-    thread may call `wake`, `workers`, `identity`, `has_lost_descriptors`, `runs_here` and
-    `finished_ahead` at any time.
+    With a few exceptions, only the engine calls the methods of a backend, and it holds the lock of
+    its state then. The code that makes a backend calls `check` first. Only the leader calls `poll`,
+    without the lock. Any thread may call `wake`, `workers`, `identity`, `has_lost_descriptors`,
+    `runs_here` and `finished_ahead` at any time.
 
     Attributes:
         can_kill: whether workers can be ended at any moment.
         runs_in_poll: whether there are no workers, and items run in the thread that calls `poll`.
-        has_cache: whether `release_cache` would give anything back; any thread may read this.
-        sent_names: the caller's names that workers were sent; None: workers are in this process.
+        has_cache: whether `release_cache` would free anything; any thread may read this.
+        sent_names: the caller's names that were sent to workers; None if workers are in this
+            process.
         start_method: how worker processes begin; None: the backend has no worker processes.
         packs: whether `pack` is called for each call.
     """
@@ -131,9 +132,9 @@ class Backend(ABC, Generic[Polled]):
     def workers(self) -> dict[int, int | None]:
         """Return the process ids of all workers, by the numbers of the workers.
 
-        None in the place of a process id means that the worker has no process of its own, or that
-        the process is being started. The default is to return no workers, which is right if items
-        run in the thread that calls `poll`.
+        The process id of a worker is None if the worker has no process of its own, or if its
+        process is being started. The default is to return no workers, which is right if items run
+        in the thread that calls `poll`.
         """
         return {}
 
@@ -149,18 +150,18 @@ class Backend(ABC, Generic[Polled]):
         return False
 
     def finished_ahead(self, number: int) -> int:
-        """Return how many items of a call are finished and not yet reported by an event.
+        """Return how many items of a call have ended without an event that tells it.
 
-        `number` is the number of the call. The count may be too low. An item leaves this count
-        before the event of its result is returned. So code that first counts the items whose events
-        were returned, and then adds this count, never gets too many.
+        `number` is the number of the call. The count may be too low. An item is not counted any
+        more when the event with its result is returned. So code that first counts the items whose
+        events were returned, and then adds this count, never counts an item twice.
         """
         return 0
 
     def pack(self, work: Work) -> None:
-        """Prepare a new call to be sent to workers, in the thread that makes the call.
+        """Prepare a new call to be sent to workers; the thread that makes the call does this.
 
-        Raise any exception if the call cannot be sent.
+        If the call cannot be sent, this method raises any exception.
         """
 
     @abstractmethod
@@ -178,34 +179,34 @@ class Backend(ABC, Generic[Polled]):
         ...
 
     def discard(self, worker: int, work: Work) -> None:
-        """Tell a worker not to run the chunks of the call `work` that it holds and has not begun.
+        """Tell a worker not to run those chunks of the call `work` that it has not begun.
 
-        An event `ResultsArrived` follows for each of these chunks all the same, with the values
-        that there are. The default is that the worker runs the chunks.
+        An event `ResultsArrived` comes for each of these chunks in any case, with the values that
+        there are. By default this method does nothing, and the worker runs the chunks.
         """
 
     def has_lost_descriptors(self) -> bool:
-        """Return whether the program has closed descriptors that the backend uses for workers."""
+        """Return whether the program has closed descriptors that the backend needs for workers."""
         return False
 
     def is_outdated(self, spec: CallSpec) -> bool:
-        """Return whether a call uses names that the present workers lack, and new ones would have.
+        """Return whether a call uses names that new workers would have and present ones lack.
 
         The processes backend also returns True if the caller has changed its user or groups.
         """
         return False
 
     def renew(self) -> None:
-        """Make sure that workers that are started from now on run the program's present code."""
+        """Let workers that are started from now on run the present code of the program."""
 
     def drop(self, spec: CallSpec) -> None:
         """Let all workers forget the description of a call that no call uses any more."""
 
     def on_idle(self) -> None:
-        """Tidy up, as no call is in progress; memory that makes the next call faster may stay."""
+        """Tidy up: no call is in progress. Memory that makes the next call quicker may stay."""
 
     def release_cache(self) -> None:
-        """Free the memory that is kept for the next call, since no call has come for a while."""
+        """Free the memory that is kept for the next call, because none has come for a while."""
 
     @abstractmethod
     def stop(self, worker: int) -> None:
@@ -221,9 +222,9 @@ class Backend(ABC, Generic[Polled]):
         ...
 
     def abort(self, worker: int) -> None:
-        """End a worker whose item runs for too long, as `kill` does.
+        """End a worker whose item runs for too long, in the same way as `kill`.
 
-        The worker may write its stack first (`WorkerEnded.stack`), if that takes no time.
+        If it takes no time, the worker may write its stack before it ends (`WorkerEnded.stack`).
         """
         self.kill(worker)
 
@@ -235,18 +236,18 @@ class Backend(ABC, Generic[Polled]):
         self.kill(worker)
 
     def begun(self, worker: int) -> int:
-        """Return how many of its chunks a worker may have begun, counted from the first chunk.
+        """Return how many of its chunks a worker may have begun, from the first chunk on.
 
-        The default is `ALL_CHUNKS`.
+        By default the method returns `ALL_CHUNKS`.
         """
         return ALL_CHUNKS
 
     def check_deadline(self, worker: int, limit: float) -> tuple[float, bool] | None:
         """Return when a worker began its present item, and whether the item is overdue.
 
-        The time is a time of `time.monotonic`. If the item has run for `limit` seconds or longer,
-        the second value is True. Then the worker is also held, if the backend can do so: it begins
-        no other item. Return None if the worker runs no item, or, as the default does, if the
+        The time is one of `time.monotonic`. If the item has run for `limit` seconds or longer, the
+        second value is True, and the backend keeps the worker from beginning another item, if it
+        can. Return None if the worker runs no item. By default the method returns None, since the
         backend does not know: then no item is ever overdue.
         """
         return None
@@ -263,39 +264,40 @@ class Backend(ABC, Generic[Polled]):
         return ALL_CHUNKS, None
 
     def flush(self) -> None:
-        """Send all messages to workers that earlier commands have left unsent."""
+        """Send all messages to workers that were not sent yet."""
 
     @abstractmethod
     def poll(self, timeout: float | None) -> Polled:
-        """Wait until there is an event; return a value, never None, that is passed to `collect`.
+        """Wait until there is an event, and return a value for `collect`; it is never None.
 
-        `poll` returns after `timeout` seconds at the latest (None: no limit), at once if there is
-        an event already, and soon after a call of `wake`. `poll` must not lose an event: a signal
-        handler may raise an exception before `collect` is called.
+        `poll` returns after `timeout` seconds at the latest (None: no limit). If there is an event
+        already, it returns at once, and after a call of `wake` soon. `poll` must not lose an event:
+        a signal handler may raise an exception before `collect` is called.
         """
         ...
 
     @abstractmethod
     def collect(self, polled: Polled) -> Iterable[BackendEvent | CapacityChanged]:
-        """Return the events since the last call, in order; `polled`: the result of `poll`.
+        """Return the events since the last call, in order; `polled` is what `poll` has returned.
 
-        The engine carries out the commands that follow from an event before it asks for the next
-        event. So a worker may be sent a chunk until its event `WorkerEnded` is returned.
+        The engine carries out the commands that follow from an event before it takes the next
+        event. So it may send a worker a chunk until the event `WorkerEnded` of the worker is
+        returned.
         """
         ...
 
     @abstractmethod
     def wake(self) -> None:
-        """Make `poll` return at once, in the thread that waits there, or else at its next call."""
+        """Make `poll` return at once in the thread that waits there, or else at its next call."""
         ...
 
     @property
     def is_open(self) -> bool:
-        """Whether the backend has descriptors to be closed, besides those of its workers."""
+        """Whether the backend has descriptors to close, besides those of its workers."""
         return False
 
     def close(self) -> None:
-        """Give back the descriptors and the memory that the backend holds besides its workers.
+        """Free the descriptors and the memory that the backend has besides those of its workers.
 
         The next `start` opens the descriptors again. Only the thread that runs the engine's loop
         calls this method, because the descriptors on which `poll` waits must not be closed
@@ -303,11 +305,11 @@ class Backend(ABC, Generic[Polled]):
         """
 
     def let_go(self) -> None:
-        """Tell the workers that hold no chunk to end, since the caller's Python is about to end."""
+        """Tell the workers that hold no chunk to end, because the caller's Python is ending."""
         return
 
     def is_left(self) -> bool:
-        """Return whether a worker that `let_go` has told to end has not ended yet."""
+        """Return whether any worker that `let_go` has told to end still runs."""
         return False
 
     @abstractmethod
@@ -316,7 +318,7 @@ class Backend(ABC, Generic[Polled]):
         ...
 
     def after_fork_in_child(self) -> None:
-        """Forget all workers without ending them.
+        """Forget all workers, but do not end them.
 
-        This process was forked, and they are not its own.
+        This process is a fork, and the workers belong to its parent.
         """

@@ -1,4 +1,4 @@
-"""Opening the results that a worker process sent: unpickling the value or error of each item."""
+"""Opens the results that a worker process has sent: unpickles a value or an error for each item."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class _Failed(Exception):
-    """Raised when what a worker has sent for an item is not a value but the item's failure."""
+    """Raised if what a worker has sent for an item is the item's failure, and not a value."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
 
 def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
-    """Return the value of an item from what the worker sent; raise `_Failed` if it is a failure."""
+    """Return the value of an item from what the worker sent; for a failure raise `_Failed`."""
     if len(parts) in (1, 3):
         return decode(parts)
     if work.unsent and index in work.unsent:
@@ -36,7 +36,8 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
 
         note_missing_name(error, work.function_name, work.spec.needs)
     elif isinstance(error, TypeError) and not parts[4][0]:
-        # A TypeError that came before any line of the function had run: the arguments do not fit.
+        # The TypeError was raised before any line of the function ran, so the arguments do not fit
+        # the function.
         from .._jobs.wrong_arguments import note_wrong_arguments
 
         note_wrong_arguments(error, work, work.call.items[index])
@@ -46,7 +47,7 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
 def open_entries(
     work: Work, start: int, entries: list[Entry]
 ) -> tuple[list[object], dict[int, Exception]]:
-    """Unpickle what a worker sent for several items: return the values, and errors by offset."""
+    """Unpickle what a worker sent for several items; return the values, and errors by offset."""
     failures: dict[int, Exception] = {}
     if list not in set(map(type, entries)):
         return entries, failures
@@ -61,7 +62,7 @@ def open_entries(
                 value = _open_entry(work, index, parts)
             except _Failed as failed:
                 failures[offset] = failed.error
-            # Unpickling a result runs the user's code, which may raise any exception.
+            # To unpickle a result runs the user's code, which may raise any exception.
             except BaseException as error:
                 if is_ctrl_c(error):
                     raise

@@ -1,4 +1,4 @@
-"""What one worker process was sent of the caller's functions, names and environment."""
+"""What one worker process has received of the caller's functions, names and environment."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 
 class SentDefinitions:
-    """Sends one worker each function and each value of a name once, and knows what it has.
+    """Sends one worker each function and each value of a name only once, and knows what it has.
 
     A unit is the values of several of the caller's names, pickled together.
 
     Attributes:
-        baseline: the caller's names that the worker has had since its start.
-        told: how many names of each call's function the worker was sent, by the number of the call
-            spec (which describes the function, its names and the options).
-        ties: the state of `multiprocessing` at the caller, such as its authentication key, as the
-            worker was sent it last.
+        baseline: those of the caller's names that the worker has had since its start.
+        told: how many names of a call were sent to the worker, for each call by the number of its
+            call spec (which describes the function, its names and the options).
+        ties: the state of `multiprocessing` at the caller, such as its authentication key, that was
+            sent to the worker last.
     """
 
     __slots__ = ("_environment", "_outbox", "_units", "baseline", "ties", "told")
 
     def __init__(self, outbox: Outbox, baseline: Baseline, environment: Environment) -> None:
-        """Begin for a new worker, which starts with `environment` and was sent nothing yet."""
+        """Begin for a new worker, which has `environment` from its start and nothing else."""
         self._outbox = outbox
-        # The environment (directory, variables and so on) that the worker was sent last.
+        # The environment (directory, variables and so on) that was sent to the worker last.
         self._environment = environment
         # The numbers of the units (values of names, pickled together) that the worker has.
         self._units: set[int] = set()
@@ -63,7 +63,7 @@ class SentDefinitions:
         self._outbox.write(message, spec.payload.attachments)
 
     def send_more_names(self, spec: CallSpec) -> None:
-        """Send global names that items of a call use, in addition to those of its function."""
+        """Send the global names that items of a call use and that its function does not use."""
         self.send_units(spec.needs)
         names = self.baseline.names_of(spec.needs)
         self.told[spec.number] = len(spec.needs.names)
@@ -97,7 +97,7 @@ class SentDefinitions:
             self._outbox.write(frame(protocol.make_ties(now.key, tracker)), attachments)
 
     def forget_units(self, dead: set[int]) -> None:
-        """Let the worker forget the values of names (the units `dead`) that nothing refers to."""
+        """Let the worker forget the values of names in the units `dead`: nothing needs them."""
         gone = self._units & dead
         if gone:
             self._units -= gone
@@ -108,8 +108,8 @@ class SentDefinitions:
         if spec.number in self.told:
             del self.told[spec.number]
             message = frame(protocol.make_drop(spec.number))
-            # This message waits for the next one, to save a system call, unless it makes the worker
-            # free much memory.
+            # This message waits for the next one, which saves a system call. It is sent at once if
+            # it lets the worker free much memory.
             if spec.payload.size > PIECE:
                 self._outbox.write(message)
             else:

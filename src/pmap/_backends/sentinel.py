@@ -1,9 +1,9 @@
-"""Sentinels: the end of a child process, seen at a descriptor.
+"""Sentinels: descriptors that show the end of a child process.
 
 The end of a worker shows at its socket, unless a process that the worker has forked holds the
-socket open. A sentinel shows the end of the worker in that case, too. Linux has process descriptors
-(``pidfd_open``). On macOS and the BSDs, the sentinel is the descriptor of a kqueue that waits for
-nothing but the end of the process. Where the system has neither, there is no sentinel.
+socket open. Even then a sentinel shows the end of the worker. Linux has process descriptors
+(``pidfd_open``). On macOS and the BSDs, the sentinel is the descriptor of a kqueue that waits only
+for the end of the process. On other systems there is no sentinel.
 """
 
 import errno
@@ -29,12 +29,12 @@ class _Kqueue(Protocol):
 
 
 class Sentinel:
-    """A descriptor, `fd`, that is readable once a process has ended."""
+    """A descriptor, `fd`, that is readable when a process has ended."""
 
     __slots__ = ("_kqueue", "fd")
 
     def __init__(self, fd: int, kqueue: _Kqueue | None = None) -> None:
-        """Take over the descriptor; `kqueue`: the kqueue that has it; None: it is no kqueue's."""
+        """Take over the descriptor `fd`; if it is that of a kqueue, `kqueue` is the kqueue."""
         self.fd = fd
         self._kqueue = kqueue
 
@@ -46,28 +46,29 @@ class Sentinel:
             self._kqueue.close()
 
     def after_fork_in_child(self) -> None:
-        """Close the copy that a fork has of the descriptor; a fork has no copy of a kqueue."""
+        """Close this fork's copy of the descriptor; of a kqueue, a fork has no copy."""
         if self._kqueue is None:
             os.close(self.fd)
         else:
             self.abandon()
 
     def abandon(self) -> None:
-        """Leave the descriptor alone: its number may be of another open file by now."""
-        # A kqueue that is deleted closes its number, in a fork too before Python 3.11.7 and 3.12.1.
+        """Do not close the descriptor: its number may belong to another open file by now."""
+        # A kqueue object that is deleted closes its number; before Python 3.11.7 and 3.12.1 even in
+        # a fork.
         if self._kqueue is not None:
             keep(self._kqueue)
 
 
 def sentinel_of(pid: int) -> Sentinel | None:
-    """Return a sentinel of the child process `pid`, which nobody has waited for.
+    """Return a sentinel of the child process `pid`, whose exit code has not been read.
 
-    Return None if the system has no sentinels, or no descriptor is left for one.
+    Return None if the system has no sentinels, or has no descriptor left for one.
     """
     if sys.platform == "win32":
         return None
     try:
-        if hasattr(os, "pidfd_open"):  # an interpreter that is built for an older Linux has none
+        if hasattr(os, "pidfd_open"):  # a Python that was built for an older Linux lacks it
             return Sentinel(os.pidfd_open(pid))
         new: Callable[[], _Kqueue] | None = getattr(select, "kqueue", None)
         return None if new is None else _watching(new(), pid)
@@ -76,7 +77,7 @@ def sentinel_of(pid: int) -> Sentinel | None:
 
 
 def _watching(kqueue: _Kqueue, pid: int) -> Sentinel:
-    """Return a sentinel that is the descriptor of `kqueue`; raise OSError if there can be none."""
+    """Return `kqueue` as a sentinel of the process `pid`; raise OSError if that fails."""
     event: Callable[..., object] = vars(select)["kevent"]
     kind, add, end = (vars(select)[f"KQ_{name}"] for name in ("FILTER_PROC", "EV_ADD", "NOTE_EXIT"))
     try:
@@ -85,8 +86,9 @@ def _watching(kqueue: _Kqueue, pid: int) -> Sentinel:
         kqueue.close()
         if error.errno != errno.ESRCH:
             raise
-        # The kernel finds no process that has ended, also if nobody has waited for it yet. The end
-        # of a pipe whose other end is closed is readable at once.
+        # The process has ended: the kernel does not find it, even if its exit code has not been
+        # read. The sentinel is then the end of a pipe whose other end is closed, which is readable
+        # at once.
         reading, writing = os.pipe()
         os.close(writing)
         return Sentinel(reading)

@@ -16,7 +16,7 @@ from .protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, Worker
 
 
 class _Sent:
-    """A chunk (items that are sent together) that waits, or runs, in the serial backend."""
+    """A chunk (items that are sent together) of the serial backend: it waits, runs or is done."""
 
     __slots__ = ("begun", "finished", "items", "start", "values", "work", "worker")
 
@@ -31,7 +31,7 @@ class _Sent:
 
     @property
     def runs(self) -> bool:
-        """Whether this chunk is running already, in a function further up in the calling stack."""
+        """Whether a function further down in this thread's stack is running this chunk already."""
         return self.begun and self.finished is None and inside_item()
 
 
@@ -39,8 +39,8 @@ class SerialBackend(Backend[bool]):
     """Runs each chunk within `poll`, in the thread that runs the engine's loop.
 
     `poll` runs items without the lock of the engine's state, and stores the results in the chunk.
-    `collect` reads the results under the lock. So no result is lost, wherever Ctrl-C strikes
-    between the two.
+    `collect` reads the results under that lock. So no result is lost, even if Ctrl-C comes between
+    the two.
     """
 
     runs_in_poll = True
@@ -53,9 +53,10 @@ class SerialBackend(Backend[bool]):
         self._chunks: deque[_Sent] = deque()
         self._notifier = Notifier()
         self._woken = False
-        # Numbers of jobs (calls) that have ended while chunks of theirs wait: these are not run.
+        # The numbers of jobs (calls) that ended while chunks of theirs were waiting: such a chunk
+        # does not run.
         self._forgotten: set[int] = set()
-        # The numbers of workers that were killed: their chunks are not run.
+        # The numbers of workers that were killed: their chunks do not run.
         self._killed: set[int] = set()
         self._happened: list[BackendEvent] = []  # the events that `collect` has not returned yet
 
@@ -83,7 +84,7 @@ class SerialBackend(Backend[bool]):
 
     def _tell(self, event: BackendEvent) -> None:
         self._happened.append(event)
-        self.wake()  # a thread that waits in `poll` is woken, to run the new chunk
+        self.wake()  # this wakes a thread that waits in `poll`, which then handles the event
 
     def finished_ahead(self, number: int) -> int:
         return sum([len(sent.values) for sent in [*self._chunks] if sent.work.number == number])
@@ -114,11 +115,11 @@ class SerialBackend(Backend[bool]):
         )
 
     def _is_wanted(self, work: Work) -> bool:
-        """Return whether the next item of a call is to be run.
+        """Return whether the next item of a call still has to run.
 
         The thread that would notice the deadline of the call is busy with the items, so this method
-        checks the deadline. The items that are left out wait until the engine notices the deadline,
-        too, and ends the call.
+        checks the deadline. When the deadline has passed, the other items wait until the engine
+        notices that, too, and ends the call.
         """
         until = work.call.rules.until
         return work.number not in self._forgotten and (until is None or monotonic() < until)
@@ -129,14 +130,14 @@ class SerialBackend(Backend[bool]):
             sent = self._chunks[0]
             if sent.runs:
                 break
-            # If the worker was killed meanwhile, it has had its last event already.
+            # If the worker was killed meanwhile, the engine has its last event already.
             if sent.worker not in self._killed:
                 if sent.finished is not None:
                     told.append(sent.finished)
                 elif sent.begun:
                     # Ctrl-C, or another exception that is no failure of an item, has interrupted
-                    # the chunk. How far the chunk got is not known, so all its items count as begun
-                    # and none is run again.
+                    # the chunk. Nobody knows how far the chunk got, so all its items count as
+                    # begun, and none runs again.
                     self._killed.add(sent.worker)
                     told.append(WorkerEnded(sent.worker, begun=len(sent.items)))
                 else:
@@ -154,4 +155,4 @@ class SerialBackend(Backend[bool]):
         self._chunks.clear()
         self._happened.clear()
         self._forgotten.clear()
-        self._killed.clear()  # new workers may get the same numbers, and count as killed no more
+        self._killed.clear()  # new workers may get the same numbers, and are not killed

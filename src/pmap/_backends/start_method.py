@@ -1,22 +1,22 @@
-"""Which start method (fork, spawn, forkserver) a pool has if the user names none."""
+"""The start method (fork, spawn, forkserver) of a pool for which the user names none."""
 
 import sys
 from typing import Any
 
 
 def default_start_method() -> str:
-    """Return the start method that a pool uses if the user asks for none.
+    """Return the start method that a pool uses if the user does not name one.
 
-    That is the start method that the program has set with ``multiprocessing.set_start_method``,
-    unless it is the platform's default: `multiprocessing` sets that by itself when it is only asked
-    for its start method.
+    If the program has set a start method with ``multiprocessing.set_start_method``, and it is not
+    the platform's default, it is this one. The default does not count: `multiprocessing` itself
+    sets it as soon as it is asked for its start method.
     """
     multiprocessing: Any = sys.modules.get("multiprocessing")
-    # Another thread may be importing `multiprocessing` at this moment, so that its functions are
-    # not there yet.
+    # Another thread may be importing `multiprocessing` at this moment, so that the module lacks its
+    # functions.
     if hasattr(multiprocessing, "get_all_start_methods"):
         asked: str | None = multiprocessing.get_start_method(allow_none=True)
-        # A library may have set a start method of its own, which other libraries cannot use.
+        # A library may have set a start method of its own, which only that library can use.
         usual: str = multiprocessing.get_all_start_methods()[0]
         if asked in ("spawn", "forkserver", "fork") and asked != usual:
             return asked
@@ -29,8 +29,8 @@ def usual_start_method() -> str:
 
 
 def may_fork() -> bool:
-    """Return whether pmap may fork a process for a program that did not ask for a start method.
+    """Return whether pmap may fork a process although the program did not ask for forks.
 
-    Only on Linux: the system libraries of macOS do not survive a fork.
+    That is so on Linux only: the system libraries of macOS do not survive a fork.
     """
     return sys.platform == "linux"

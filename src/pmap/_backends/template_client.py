@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .main_module import Script
 
 
-_SCRIPT = -1  # in place of the number of a worker: the request to import the script
-_LAST_WAIT = 2.0  # seconds in which a fork server may end by itself before it is killed
+_SCRIPT = -1  # stands in place of a worker's number for the request to import the script
+_LAST_WAIT = 2.0  # a fork server that does not end by itself in this many seconds is killed
 
 
 def _file() -> "IO[bytes]":
-    """Return an empty file that has no name; raise OSError if there is no place for it."""
+    """Return an empty file without a name; raise OSError if there is no place for a file."""
     fd = small_file()
     if fd < 0:
         raise OSError("there is no place for a file")
@@ -38,14 +38,15 @@ class Template:
     Attributes:
         lifeline: the pipe that tells workers that the caller has ended; they may outlive the fork
             server.
-        answered: whether the fork server has shown by a message that it runs pmap's code.
-        threads: how many threads the fork server has; with more than one it does not fork, because
-            a fork of a process with threads may hang.
-        why: why the fork server never answered, or "".
+        answered: whether a message of the fork server has shown that it runs pmap's code.
+        threads: how many threads the fork server has. If it has more than one, it does not fork,
+            because a fork of a process with threads may hang.
+        why: the reason why the fork server has never answered; "" if it has, or may still do so.
         sock: the caller's end of the socket of the fork server.
-        alive: whether the fork server has not ended, as far as was noticed.
+        alive: whether the fork server still runs, as far as the caller knows.
         script: the user's script that the fork server imports for its workers; None: no script.
-        reports: what the script printed, logged or warned of while it was imported: kind and bytes.
+        reports: what the script printed, logged or warned of while it was imported; each report is
+            its kind and its bytes.
     """
 
     def __init__(self, boot: Boot) -> None:
@@ -63,19 +64,21 @@ class Template:
         self._by_pid: dict[int, _Forked] = {}
         self.script: Script | None = None
         self.reports: list[tuple[int, bytes]] = []
-        # Descriptors that the fork server has been sent and may not have received, by number
-        # of the worker; `_SCRIPT`: that of the request to import. macOS may close the file behind a
-        # descriptor on its way if no process has it open; so a copy is kept here.
+        # On macOS, a file may be closed while its descriptor is on its way to another process, if
+        # no process has the file open. So copies of descriptors are kept here that the fork server
+        # may not have received yet, by the number of the worker. `_SCRIPT` is the key of the
+        # descriptor for the import.
         self._on_the_way: dict[int, int] = {}
 
     def import_script(self, script: "Script", about: bytes) -> None:
         """Ask the fork server to import the user's script before it forks the first worker.
 
-        `about` tells how. If the request cannot be sent, each worker imports the script instead.
+        `about` tells the fork server how to import it. If the request cannot be sent, each worker
+        imports the script itself.
         """
         self.script = script
-        # `about` travels in a file, because the fork server may not read its socket yet and the
-        # buffer of the socket is small.
+        # `about` is sent in a file: the fork server may not read its socket yet, and the buffer of
+        # the socket is too small for `about`.
         with contextlib.suppress(OSError), _file() as file:
             file.write(about)
             file.flush()
@@ -88,11 +91,11 @@ class Template:
         """
         if not self._by_value and "pmap._transport.by_value.full_pickler" in sys.modules:
             self._by_value = True
-            # The fork server imports the code for pickling by value before it forks the first
+            # The fork server has to import the code for pickling by value before it forks the first
             # worker that needs that code.
             self._ask(protocol.PREPARE, 0)
         handle = self._by_number[number] = _Forked(self)
-        # OSError: the fork server has ended. The next read of its socket notices that.
+        # OSError means that the fork server has ended; the next read of its socket notices that.
         with contextlib.suppress(OSError):
             self._send(protocol.FORK, number, sock.fileno())
         return handle
@@ -121,11 +124,11 @@ class Template:
         return self._process.pid
 
     def is_surely_python(self) -> bool:
-        """Return whether the fork server is known to run the same Python as this program."""
+        """Return whether the fork server certainly runs the same Python as this program."""
         return is_surely_python(self.pid, self._process.command)
 
     def give_up(self, why: str) -> None:
-        """Kill the fork server: it did not answer in time, or it ran the user's program."""
+        """Kill the fork server, because it did not answer in time or ran the user's program."""
         self.why = self.why or why
         self._process.kill()
 
@@ -142,7 +145,7 @@ class Template:
         return [number for number in ended if number is not None]
 
     def _report(self, message: "Message") -> int | None:
-        """Handle one message of the fork server; return the number of an ended worker or None."""
+        """Handle a message of the fork server; return the number of a worker that has ended."""
         kind = message[0]
         if kind == protocol.REPORT:
             report: protocol.Report = message
@@ -173,14 +176,15 @@ class Template:
             self.threads = protocol.parse_crowded(message)
         elif kind == protocol.AGAIN:
             self.give_up(ran_again())
-        # This message (HELLO) needs no answer: it shows that the fork server runs pmap's code.
+        # The remaining kind, HELLO, needs no answer: this message only shows that the fork server
+        # runs pmap's code.
         return None
 
     def kill(self, pid: int) -> None:
-        """Kill a worker through the fork server, which knows if the process id is still valid."""
-        # If the fork server has ended, the caller kills the worker's process group itself: only
-        # init can read the worker's exit code, and while the worker lives no other group has its
-        # number.
+        """Kill a worker through the fork server, which knows if its process id is valid."""
+        # The fork server has ended, so the caller kills the process group of the worker itself. The
+        # number of the group is still the worker's: only the init process can read the worker's
+        # exit code, and while the worker lives no other group has the number.
         if not self.alive:
             kill_group(pid)
             return
@@ -191,9 +195,9 @@ class Template:
         self._ask(protocol.ABORT, pid)
 
     def terminate(self, pid: int) -> None:
-        """Send a worker SIGTERM, or kill the worker if the fork server has ended.
+        """Send a worker SIGTERM; if the fork server has ended, kill the worker.
 
-        Without the fork server nobody knows whether the process id is still the worker's.
+        Without the fork server, nobody knows whether the process id still belongs to the worker.
         """
         if self.alive:
             self._ask(protocol.TERMINATE, pid)
@@ -201,17 +205,17 @@ class Template:
             self.kill(pid)
 
     def _ask(self, what: int, pid: int) -> None:
-        # OSError: the fork server has ended. The next read of its socket notices that.
+        # OSError means that the fork server has ended; the next read of its socket notices that.
         with contextlib.suppress(OSError):
             self.sock.sendall(protocol.make_request(what, pid))
 
     def _lost(self) -> None:
         """Record that the fork server has ended.
 
-        The workers that it has forked go on; the end of a worker shows at the worker's socket. So
-        does the end of a worker whose start the fork server has not reported: the fork server may
-        have been killed between the fork and the report. If there was no fork, the socket is at its
-        end already, because the fork server was the last process that had the other end open.
+        The workers that it has forked go on. The end of such a worker shows at the worker's socket.
+        That also holds for a worker whose start the fork server has not reported: it may have been
+        killed between the fork and the report. If it has not forked, the worker's socket is at its
+        end already, because the fork server was the last process that held the other end open.
         """
         self.alive = False
         self._process.kill()
@@ -224,19 +228,19 @@ class Template:
                 handle.hopeless = bool(self.why)
                 handle.failure = self.why or "the template process was killed"
             elif handle.killed:
-                # The fork server may have ended before it read the request to kill the worker.
+                # The fork server may have ended before it read the request to kill this worker.
                 self.kill(handle.pid)
         self._by_number.clear()
         self._by_pid.clear()
 
     def close(self) -> None:
-        """Let the fork server end; it ends its workers first, and it is killed if it is late.
+        """Let the fork server end, after its workers; kill it if it takes too long.
 
-        The fork server reads that the caller has shut its socket down, and ends. The end of the
+        The caller shuts its socket down. The fork server reads that, and ends. The end of the
         process shows at once as the end of the socket. `subprocess.Popen.wait` with a time limit
-        would poll the process, up to 50 ms apart.
+        would ask for the end only every 50 ms.
         """
-        # OSError: the fork server has ended already, or the time is over.
+        # OSError means that the fork server has ended already, or that the time is over.
         with contextlib.suppress(OSError):
             self.sock.shutdown(SHUT_WR)
             self.sock.settimeout(_LAST_WAIT)
@@ -244,28 +248,28 @@ class Template:
                 pass
         self.sock.close()
         self._has_received(*self._on_the_way)
-        # A fork server that is still there is stopped or hangs. It holds nothing that would
-        # be worth a longer wait.
+        # A fork server that has not ended by now is stopped, or it hangs. It holds nothing for
+        # which a longer wait would be worthwhile.
         self._process.kill()
         self._process.wait()
 
     def abandon(self) -> None:
-        """Kill the fork server, after the program may have closed the descriptor of its socket."""
+        """Kill the fork server; the program may have closed the descriptor of its socket."""
         release(self.sock, self._mark)
         self._process.kill()
         self._process.wait()
 
     def after_fork_in_child(self) -> None:
-        """Forget the fork server: this process was forked, and is not the fork server's parent."""
+        """Forget the fork server: this process is a fork of its parent, and not the parent."""
         self.sock.close()
         self._has_received(*self._on_the_way)
         self._process.after_fork_in_child()
 
 
 class _Forked:
-    """A worker that the fork server forks, as an object that can kill it and wait for its end."""
+    """A worker that the fork server forks; the object can kill the worker and wait for its end."""
 
-    # There is no descriptor to watch: the fork server reports the worker's end.
+    # No descriptor shows the end of the worker, because the fork server reports it.
     sentinel: int | None = None
     hopeless = False
 
@@ -285,7 +289,7 @@ class _Forked:
                 self.kill()
 
     def kill(self) -> None:
-        # If the process id is not known yet, the worker is killed as soon as it is.
+        # If the process id is not known yet, the worker is killed as soon as the id is known.
         self.killed = True
         if self.pid is not None and not self.ended:
             self._template.kill(self.pid)
@@ -299,7 +303,7 @@ class _Forked:
             self._template.abort(self.pid)
 
     def terminate(self) -> None:
-        # A worker whose process id is not known yet has run no item that could set a handler of
+        # A worker whose process id is not known yet has run no item, so it has no handler of
         # SIGTERM.
         if self.pid is None:
             self.kill()
@@ -310,7 +314,7 @@ class _Forked:
         if not self.ended:
             self.kill()
             # If the fork server has ended, nobody reports the end of the worker or its exit code.
-            # The worker counts as ended once it was killed.
+            # Then the worker counts as ended as soon as the signal was sent.
             self.ended = not self._template.alive
         return self.ended, self.exitcode
 

@@ -1,10 +1,11 @@
-"""The threads backend: worker threads of the caller's process.
+"""The threads backend: its workers are threads of the caller's process.
 
-The backend is for functions that wait, or that release the GIL; and for all functions if this
-Python has no GIL.
+The backend is for functions that wait, or that release the GIL. If this Python has no GIL, it is
+for all functions.
 
-What a worker thread shares with the thread that holds the engine's lock has no lock of pmap, so
-that workers do not wait for one another. It holds without the GIL, too, for these reasons:
+A worker thread shares data with the thread that holds the engine's lock. These data have no lock of
+pmap, so that workers do not wait for one another. That is right without the GIL, too, for these
+reasons:
 
 - `chunks` and `_happened` are queues with a lock of their own. An object that comes out of one is
   complete: the thread that put it in has written all of it before.
@@ -40,35 +41,36 @@ class _Thread:
 
     def __init__(self) -> None:
         self.chunks: SimpleQueue[_Chunk | None] = SimpleQueue()
-        self.ending = False  # whether the thread is to end after its present item
-        # Whether the worker counts as ended, although its thread still runs an item that is late.
+        self.ending = False  # whether the thread has to end after its present item
+        # Whether the worker counts as ended although its thread still runs an item, which is late.
         self.left = False
-        # When the present item began, if its call has a time limit. Whoever takes the time out of
-        # the list decides how the item ends: the thread, when the item is done, or `abort`.
-        # `list.pop` gives the time to one of them only. The list is empty between two items.
+        # The time at which the present item began, if its call has a time limit. Whoever takes the
+        # time out of the list decides how the item ends: the worker's thread, when the item is
+        # done, or the method `abort`. `list.pop` gives the time to only one of them. The list is
+        # empty between two items.
         self.item: list[float] = []
         self.thread: threading.Thread | None = None
-        # While a chunk runs: the number of its call, and its results so far.
+        # The number of the call whose chunk runs, and its results so far; None while no chunk runs.
         self.running: tuple[int, list[object]] | None = None
-        self.holds = 0  # how many chunks were sent to the worker and are not finished
-        # The numbers of jobs that have ended, while the worker holds chunks: items of these jobs
-        # are not run.
+        self.holds = 0  # how many chunks the worker was sent and has not finished
+        # The numbers of jobs that ended while the worker held chunks: items of these jobs do not
+        # run.
         self.forgotten: set[int] = set()
-        # How many times None, which ends the thread, was put into its queue of chunks.
+        # How many times the queue of chunks got a None, at which the thread ends.
         self.ends_asked = 0
 
     def end_after_chunks(self) -> None:
-        """Let the thread end when it has run the chunks that are in its queue."""
+        """Let the thread end when it has run the chunks that are in its queue now."""
         self.ends_asked += 1
         self.chunks.put(None)
 
     def waiting(self) -> int:
-        """Return how many chunks are still in the queue of the thread; 0 if it has ended."""
+        """Return how many chunks are still in the queue; 0 if the thread has ended."""
         return max(0, self.chunks.qsize() - self.ends_asked)
 
 
 class ThreadBackend(Backend[deque[BackendEvent]]):
-    """Runs chunks in threads. A thread cannot be killed; `kill` ends it after its present item."""
+    """Runs chunks in threads. A thread cannot be killed: `kill` ends it after its present item."""
 
     def __init__(
         self, initializer: Callable[..., object] | None, initargs: tuple[object, ...]
@@ -77,15 +79,14 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         self._initargs = initargs
         self._threads: dict[int, _Thread] = {}
         # The events that `collect` has not returned yet. They are in a deque and not in a
-        # `SimpleQueue`: Ctrl-C could strike right after `SimpleQueue.get`, and the event would be
-        # lost.
+        # `SimpleQueue`: if Ctrl-C came right after `SimpleQueue.get`, the event would be lost.
         self._happened: deque[BackendEvent] = deque()
         self._notifier = Notifier()
         self._woken = False
 
     def start(self, worker: int) -> None:
         state = self._threads[worker] = _Thread()
-        # The thread is a daemon, so an item that never ends does not keep the interpreter from
+        # The thread is a daemon, so that an item that never ends does not keep the interpreter from
         # ending.
         thread = threading.Thread(
             target=self._serve, args=(worker, state), name=f"pmap-worker-{worker}", daemon=True
@@ -93,7 +94,8 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         state.thread = thread
         try:
             thread.start()
-        # RuntimeError: the system starts no more threads, or the interpreter is ending.
+        # RuntimeError means that the system starts no more threads, or that the interpreter is
+        # ending.
         except RuntimeError as error:
             self._tell(self._happened, WorkerEnded(worker, begun=0, reason=str(error), cause=error))
 
@@ -112,8 +114,8 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         happened = self._happened
         try:
             self._work(worker, state, partial(self._tell, happened))
-        # Any exception is turned into an event: if the thread ended without one, the call would
-        # wait for ever.
+        # Each exception becomes an event: if the thread ended without an event, the call would wait
+        # for ever.
         except BaseException as error:
             cause = error if isinstance(error, Exception) else None
             self._tell(happened, WorkerEnded(worker, begun=1, reason=repr(error), cause=cause))
@@ -129,17 +131,17 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             if work.number in state.forgotten:
                 tell(ResultsArrived(worker, work, start, [], {}, True, 0.0))
             else:
-                # After each item of a chunk, `wanted` is asked whether to go on, so a chunk of a
-                # call that has ended does not run to its end.
+                # After each item of the chunk, `wanted` tells whether to go on. So a chunk stops if
+                # its call ends.
                 wanted = partial(self._wanted, state, work.number)
                 for finished in self._run(state, worker, work, start, items, wanted):
                     tell(finished)
-                    # Otherwise this variable would keep the results alive until the next chunk
+                    # The variable `finished` would keep the results alive until the next chunk
                     # comes.
                     del finished
             if state.left:
-                return  # `abort` has told the end
-            # Otherwise these variables would keep the items alive until the next chunk comes.
+                return  # `abort` has already sent the event `WorkerEnded`
+            # These variables would keep the items alive until the next chunk comes.
             del chunk, work, items
         tell(WorkerEnded(worker, begun=0))
 
@@ -156,21 +158,20 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             values: list[object] = []
             state.running = work.number, values
             finished = run_chunk(worker, work, start, items, wanted, values)
-            # The results count as unreported (see `finished_ahead`) until `running` is cleared. It
-            # is cleared before the event with the results is added, so that no result is counted
-            # twice.
+            # The results count as unreported (see `finished_ahead`) until `running` is None. That
+            # is set before the event with the results is added, so that no result is counted twice.
             state.running = None
             yield finished
             return
-        # If an item or the call has a time limit, each result gets an event of its own before the
-        # next item begins: the worker may be given up during the next item, and results that have
-        # no event by then are lost.
+        # If the items or the call have a time limit, each result gets an event of its own before
+        # the next item begins. The reason is that the worker may be given up during the next item,
+        # and a result without an event is lost then.
         begin = monotonic()
         for number, item in enumerate(items):
             present = state.item = [monotonic()]
             # `abort` sets `ending` before it reads `item`, and this thread reads `ending` after it
-            # has set `item`: so one of them sees the other, and no item begins in a thread that
-            # nobody watches any more.
+            # has set `item`. So at least one of them sees what the other has set, and no item
+            # begins in a thread that was given up.
             if state.ending:
                 _take(state, present)
                 return
@@ -205,16 +206,16 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         state.end_after_chunks()
 
     def abort(self, worker: int) -> None:
-        """Give a thread up: it cannot be ended, but its worker counts as ended from now on.
+        """Give a worker up: its thread cannot be ended, but the worker counts as ended from now on.
 
-        If its item is done at this moment, the thread tells the result and ends by itself.
+        If the item is done at this very moment, the thread reports the result and ends by itself.
         """
         state = self._threads[worker]
         state.ending = True
         state.end_after_chunks()
         try:
             state.item.pop()
-        except IndexError:  # the thread has decided that the item ended in time
+        except IndexError:  # the thread was first: the item has ended in time
             return
         state.left = True
         self._tell(self._happened, WorkerEnded(worker, begun=1, stack=_stack_of(state.thread)))
@@ -232,14 +233,14 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             since = self._threads[worker].item[0]
         except IndexError:
             return None
-        # A thread cannot be kept from beginning another item: an item that it begins at this moment
-        # is given up together with the late one.
+        # A thread cannot be kept from beginning another item. If it begins one at this moment, that
+        # item is given up together with the late one.
         return since, monotonic() - since >= limit
 
     def reclaim(self, worker: int) -> tuple[int, int | None]:
         state = self._threads[worker]
-        # The thread may take a chunk from its queue at the same time: each chunk goes either to it
-        # or to this loop.
+        # The thread may take chunks from its queue at the same time. Each chunk goes to only one of
+        # them: to the thread or to this loop.
         with suppress(Empty):
             while state.chunks.get_nowait() is not None:
                 state.holds -= 1
@@ -255,11 +256,12 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
 
     def collect(self, polled: deque[BackendEvent]) -> list[BackendEvent]:
         told: list[BackendEvent] = []
-        # If `polled` is not the present queue of events, all workers were ended since the poll.
+        # If `polled` is not the present queue of events, all workers have been ended since the
+        # poll.
         while polled and polled is self._happened:
             event = polled.popleft()
-            # If the worker is unknown, its thread was given up before, and has ended its chunk
-            # after all: the event is dropped.
+            # If the worker is unknown, it was given up before, and its thread has ended the chunk
+            # after all. Then the event is dropped.
             state = self._threads.get(event.worker)
             if state is None:
                 continue
@@ -281,27 +283,27 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             state.ending = True
             state.end_after_chunks()
         self._threads.clear()
-        # Old threads may still add events, which go to the old deque and are not read.
+        # Old threads may still add events. These go to the old deque, which nobody reads any more.
         self._happened = deque()
 
     def after_fork_in_child(self) -> None:
-        self._threads.clear()  # the threads of the parent do not exist in a forked process
+        self._threads.clear()  # in a forked process, the threads of the parent do not exist
 
 
 def _take(state: _Thread, present: list[float]) -> bool:
-    """Decide in the thread how its item ends; return False if `abort` has decided it."""
+    """Claim the end of an item for its thread; return False if `abort` has claimed it before."""
     try:
         present.pop()
     except IndexError:
-        state.left = True  # `abort` may not have come to the line that sets it
+        state.left = True  # `abort` has yet to set it, perhaps
         return False
     return True
 
 
 def _stack_of(thread: threading.Thread | None) -> str:
     """Return the stack of a thread as text, in the format of the module `faulthandler`."""
-    # Without the GIL the thread goes on while its frames are read, and they may be gone: Python
-    # crashes then. So nothing is said of the stack.
+    # Without the GIL the thread goes on while this code reads its frames. The frames may be freed
+    # meanwhile, and Python would crash. So the stack is not read.
     if thread is None or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return ""
     frame = sys._current_frames().get(thread.ident or 0)

@@ -1,6 +1,6 @@
-"""The part of the caller's `multiprocessing` state that worker processes are to share.
+"""The part of the caller's `multiprocessing` state that worker processes share with it.
 
-That is the authentication key for managers, the pipe to the resource tracker, and the names of
+This part is the authentication key for managers, the pipe to the resource tracker, and the names of
 workers.
 """
 
@@ -24,44 +24,45 @@ _NAMES = {
 
 
 class Ties:
-    """The authentication key and the resource tracker of the caller, which may change any time.
+    """The caller's authentication key and resource tracker; both may change at any time.
 
     With the key, a process may connect to a `multiprocessing` manager.
     """
 
     def __init__(self, key: bytes | None, tracker: int | None) -> None:
         self.key = key
-        # The descriptor of the pipe to the resource tracker, the process that removes shared memory
-        # and semaphores that the program has left; None: there is no resource tracker.
+        # The descriptor of the pipe to the resource tracker, a process that removes shared memory
+        # and semaphores which the program has not removed itself. None if there is no resource
+        # tracker.
         self._tracker = tracker
 
     @property
     def tracker(self) -> Descriptor | None:
-        """A copy of the descriptor that leads to the resource tracker, for a worker; or None.
+        """A copy of the pipe's descriptor, for a worker; None if there is no resource tracker.
 
-        This object keeps no copy, since an open copy would keep the resource tracker alive.
+        The object does not keep the copy: an open copy would keep the resource tracker alive.
         """
         try:
             return None if self._tracker is None else Descriptor(os.dup(self._tracker))
-        except OSError:  # the program has closed the tracker's descriptor, or too many are open
+        except OSError:  # the pipe's descriptor was closed, or too many files are open
             return None
 
     def are(self, key: bytes | None, tracker: int | None) -> bool:
-        """Return whether these are still the present key and descriptor of the tracker."""
+        """Return whether the key and the tracker's descriptor are still these."""
         return self.key == key and self._tracker == tracker
 
 
 NO_TIES = Ties(None, None)
-_last = NO_TIES  # what `ties()` returned last
+_last = NO_TIES  # what the function `ties` has returned last
 
 
 def ties() -> Ties:
-    """Return the present state of `multiprocessing`; the same object as long as it is unchanged."""
+    """Return the present state of `multiprocessing`; the same object while it is unchanged."""
     global _last
     process: Any = sys.modules.get("multiprocessing.process")
     current = getattr(process, "_current_process", None)
     if current is None:
-        return NO_TIES  # the program has not imported `multiprocessing`: there is nothing to share
+        return NO_TIES  # without `multiprocessing` in the program there is nothing to share
     key: bytes | None = current._config.get("authkey")
     fd = _tracker()
     if not _last.are(key, fd):
@@ -70,17 +71,17 @@ def ties() -> Ties:
 
 
 def _tracker() -> int | None:
-    """Return the descriptor of the pipe to the resource tracker, or None if it does not run.
+    """Return the descriptor of the pipe to the resource tracker; None if no tracker runs.
 
-    If the program has imported `multiprocessing.shared_memory`, the resource tracker is started.
+    If the program has imported `multiprocessing.shared_memory`, this starts the resource tracker.
     """
     module: Any = sys.modules.get("multiprocessing.resource_tracker")
     tracker: Any = getattr(module, "_resource_tracker", None)
     if tracker is None:
         return None
     if tracker._fd is None and "multiprocessing.shared_memory" in sys.modules:
-        # Without the caller's resource tracker, a worker that makes shared memory would start a
-        # tracker of its own, which would remove the memory at the end of the worker.
+        # Without a resource tracker of the caller, a worker that makes shared memory would start a
+        # tracker of its own. That tracker would remove the memory when the worker ends.
         tracker.ensure_running()
     fd: int | None = tracker._fd
     return fd
@@ -90,7 +91,7 @@ def identity_of(slot: int, method: str) -> tuple[tuple[int, ...], str, int, str]
     """Return the identity, name, etc. that `multiprocessing` would give to a worker process.
 
     Args:
-        slot: a number from 1 on that no other worker of the pool has at the same time.
+        slot: a number from 1 on; no other worker of the pool has the same number at the same time.
         method: the start method.
     """
     process: Any = sys.modules.get("multiprocessing.process")

@@ -1,19 +1,20 @@
-"""Worker processes and fork servers that have not answered yet, and how long they may take."""
+"""Worker processes and fork servers that have not answered yet, and how long each may take."""
 
 from __future__ import annotations
 
 from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
-# Seconds in which a new process has to answer; if it does not, it may not be a Python at all.
+# A new process has to answer within this many seconds. If it does not, it may not be a Python at
+# all.
 _ANSWER = 10.0
-# Seconds in which a new process has to answer that certainly runs the same Python as this program.
-# Such a process may be slow to begin if many begin at once, or if its files are on a network.
+# A new process that certainly runs the same Python as this program has this many seconds to answer.
+# It may be slow if many processes start at once, or if its files are on a network.
 _SLOW_ANSWER = 60.0
 
 
 class Awaited(Protocol):
-    """A process that was started and is to answer: a worker, or the fork server."""
+    """A process that was started and has to answer: a worker, or the fork server."""
 
     @property
     def answered(self) -> bool:
@@ -21,11 +22,11 @@ class Awaited(Protocol):
         ...
 
     def is_surely_python(self) -> bool:
-        """Return whether the process is known to run the same Python as this program."""
+        """Return whether the process certainly runs the same Python as this program."""
         ...
 
     def give_up(self, why: str) -> None:
-        """Stop waiting for the process, which does not answer; `why`: the reason in words."""
+        """Stop waiting for the process, which does not answer; `why` is the reason in words."""
         ...
 
 
@@ -33,23 +34,23 @@ Started = TypeVar("Started", bound=Awaited)
 
 
 class Unanswered(Generic[Started]):
-    """The processes that were started and have not answered, as far as the caller has noticed.
+    """The processes that were started and have not answered, as far as the caller knows.
 
     Attributes:
         since: the processes, each with the time at which it was started.
     """
 
     def __init__(self) -> None:
-        """Start without any process."""
+        """Begin before any process was started."""
         self.since: dict[Started, float] = {}
 
     @property
     def limit(self) -> float:
-        """How many seconds a new process has to answer."""
+        """The number of seconds in which a new process has to answer."""
         return _ANSWER
 
     def add(self, started: Started) -> None:
-        """Record that a process was started just now, and has to answer from now on."""
+        """Record that a process was started just now; the time for its answer begins."""
         self.since[started] = monotonic()
 
     def discard(self, started: Started) -> None:
@@ -57,15 +58,15 @@ class Unanswered(Generic[Started]):
         self.since.pop(started, None)
 
     def seconds_left(self, timeout: float | None) -> float:
-        """Return the seconds until the first process is overdue, or `timeout` if that is less."""
-        # The dict is copied first: another thread may add a process to it meanwhile, as this thread
-        # does not hold the engine's lock.
+        """Return the seconds until the first process is overdue, but at most `timeout`."""
+        # The dict is copied, because this thread does not hold the engine's lock, and another
+        # thread may add a process meanwhile.
         left = [_left(started, since) for started, since in [*self.since.items()]]
         left += [] if timeout is None else [timeout]
         return max(0.0, min(left, default=_ANSWER))
 
     def take_overdue(self) -> list[Started]:
-        """Forget the processes that have answered or are overdue; return the overdue ones."""
+        """Forget the processes that have answered, and the overdue ones; return the latter."""
         overdue: list[Started] = []
         for started, since in [*self.since.items()]:
             if started.answered:
@@ -77,7 +78,7 @@ class Unanswered(Generic[Started]):
 
 
 def _left(started: Awaited, since: float) -> float:
-    """Return for how many more seconds a process may go on without an answer."""
+    """Return for how many more seconds a process may stay without an answer."""
     passed = monotonic() - since
     if passed < _ANSWER:
         return _ANSWER - passed

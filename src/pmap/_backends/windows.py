@@ -1,11 +1,11 @@
 """Worker processes on Windows: how they are started and ended.
 
-Each worker is in a job object of its own, which only the caller has open. What the worker starts is
-in the job, too. When the caller closes the job, or ends for whatever reason, Windows ends all
-processes in the job. This is what process groups and the lifeline are on POSIX.
+Each worker is in a job object of its own, which only the caller has open. Processes that the worker
+starts are in the job, too. When the caller closes the job, or ends for whatever reason, Windows
+ends all processes in the job. On POSIX, process groups and the lifeline do the same.
 
-A worker gets its socket through its standard input, as a copy that no other process can open: the
-copy is made for the process id of the worker.
+A worker gets a copy of its socket through its standard input. No other process can use that copy,
+because it is made for the process id of the worker.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ if TYPE_CHECKING:
 
 assert sys.platform == "win32"
 
-# The exit code of a worker that pmap ends.
+# The exit code of a worker process that pmap has ended.
 _ENDED: Final = 1
-# Seconds for which a worker that has closed its socket may go on until it has its own exit code.
+# A worker that has closed its socket may be about to end with an exit code of its own, and gets
+# this many seconds for that.
 _LAST_MOMENT: Final = 1.0
-# Constants of the Windows interface, by their names there.
+# Constants of the Windows API, with the names that they have there.
 _JOB_OBJECT_EXTENDED_LIMIT_INFORMATION: Final = 9
 _JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE: Final = 0x2000
 
 
 class _BasicLimits(ctypes.Structure):
-    """JOBOBJECT_BASIC_LIMIT_INFORMATION."""
+    """The Windows structure JOBOBJECT_BASIC_LIMIT_INFORMATION."""
 
     _fields_ = (
         ("times", ctypes.c_int64 * 2),
@@ -49,7 +50,7 @@ class _BasicLimits(ctypes.Structure):
 
 
 class _Limits(ctypes.Structure):
-    """JOBOBJECT_EXTENDED_LIMIT_INFORMATION."""
+    """The Windows structure JOBOBJECT_EXTENDED_LIMIT_INFORMATION."""
 
     _fields_ = (
         ("basic", _BasicLimits),
@@ -72,12 +73,12 @@ def _kernel() -> ctypes.WinDLL:
 
 
 class Job:
-    """A job object: processes that end together, at the latest when this process ends."""
+    """A job object: its processes end together, at the latest when this process ends."""
 
     def __init__(self) -> None:
-        """Make a job without a process. Without memory for one, the job does nothing."""
+        """Make a job without a process; if there is no memory for it, the object does nothing."""
         self._kernel = _kernel()
-        # No process inherits the handle: only this process has the job open.
+        # No other process inherits the handle, so only this process has the job open.
         self._handle: int | None = self._kernel.CreateJobObjectW(None, None)
         limits = _Limits()
         limits.basic.flags = _JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
@@ -90,9 +91,9 @@ class Job:
             )
 
     def add(self, process: int) -> bool:
-        """Put the process with this handle into the job; what it starts from now on is in it, too.
+        """Put the process with this handle, and all processes that it starts later, into the job.
 
-        Return False if Windows refuses to: this program may be in a job that allows no others.
+        Return False if Windows refuses: this program may be in a job that allows no other jobs.
         """
         return self._handle is not None and bool(
             self._kernel.AssignProcessToJobObject(self._handle, process)
@@ -110,16 +111,16 @@ class Job:
             self._kernel.CloseHandle(handle)
 
     def __del__(self) -> None:
-        # If an exception interrupted the start of a worker, nothing else closes the job.
+        # If an exception has interrupted the start of a worker, no other code closes the job.
         self.close()
 
 
 class WindowsProcess:
-    """A worker process that was started on Windows: a `Handle` of `launch`."""
+    """A worker process that was started on Windows; it has the methods of `launch.Handle`."""
 
     failure = ""
     hopeless = False
-    sentinel: int | None = None  # the end of the socket tells the end of the process
+    sentinel: int | None = None  # the end of the process shows at its socket
 
     def __init__(self, program: str, popen: subprocess.Popen[bytes], job: Job) -> None:
         self.pid: int | None = popen.pid
@@ -129,29 +130,30 @@ class WindowsProcess:
         self._was_ended = False
 
     def set_pid(self, pid: int) -> None:
-        """Do nothing: the process id is known."""
+        """Do nothing, because the process id is known."""
 
     def kill(self) -> None:
         """End the process, and all processes that it has started."""
         self._was_ended = True
         self._job.end()
-        # PermissionError: the process is ending. It is not in the job if Windows refused that.
+        # PermissionError means that the process is already ending. The job does not end it if
+        # Windows has refused to put it into the job.
         with contextlib.suppress(PermissionError):
             self._popen.kill()
 
     def abort(self) -> None:
-        """End the process. Windows has no signal at which it could write its stack first."""
+        """End the process. Windows has no signal at which the process could write its stack."""
         self.kill()
 
     def terminate(self) -> None:
-        """End the process. Windows has no signal that asks a process to end."""
+        """End the process. Windows has no signal that asks a process to end by itself."""
         self.kill()
 
     def reap(self) -> tuple[bool, int | None]:
-        """End the process and what it has started; return True and the exit code."""
+        """End the process and all that it has started; return True and the exit code."""
         if not self._was_ended:
-            # The process has closed its socket, since it is ending, and then it has an exit code of
-            # its own; or an item has closed the socket, and the process goes on.
+            # Either the process has closed its socket because it is ending; then it has an exit
+            # code of its own. Or an item has closed the socket, and the process goes on.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(_LAST_MOMENT)
         self.kill()
@@ -160,12 +162,12 @@ class WindowsProcess:
         return True, code
 
     def is_surely_python(self) -> bool:
-        """Return whether the process runs the interpreter of this program."""
+        """Return whether the process runs the interpreter that runs this program."""
         name = os.path.basename(self._program).lower()
         return self._program in (sys.executable, _base_executable()) and name.startswith("python")
 
     def release(self) -> None:
-        """Do nothing: there is no sentinel to close."""
+        """Do nothing, because there is no descriptor to close."""
 
     def abandon(self) -> None:
         """End the process."""
@@ -176,9 +178,9 @@ class WindowsProcess:
 
 
 def _base_executable() -> object:
-    # In a virtual environment `sys.executable` is a small program that starts the interpreter of
-    # this name, as a process of its own. The attribute has no public name; `multiprocessing` uses
-    # it.
+    # In a virtual environment `sys.executable` is a small program, which starts the real
+    # interpreter as another process. This attribute is the path of the real interpreter. It has no
+    # public name; `multiprocessing` uses it, too.
     return getattr(sys, "_base_executable", sys.executable)
 
 
@@ -188,8 +190,8 @@ def start(sock: socket) -> WindowsProcess:
     command, environment = begin.command, begin.environment
     base = _base_executable()
     if command[0] == sys.executable and isinstance(base, str) and base != sys.executable:
-        # The interpreter itself has to be the child: the socket is copied for the child only. By
-        # the variable it finds the virtual environment.
+        # The real interpreter has to be the child itself, because the socket is copied for the
+        # child only. Through this variable the interpreter finds the virtual environment.
         command = [base, *command[1:]]
         environment["__PYVENV_LAUNCHER__"] = sys.executable
     job = Job()
@@ -197,15 +199,17 @@ def start(sock: socket) -> WindowsProcess:
         command,
         stdin=subprocess.PIPE,
         env=environment,
-        # Ctrl-C of the console does not reach a process group of its own, nor what that starts.
+        # In a process group of its own, the worker and what it starts get no Ctrl-C of the console.
         creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
     )
     try:
-        # The worker waits for its socket, so it has started nothing yet that would not be in the
-        # job. If this process ends before the next line, the worker finds its input at the end.
+        # The worker waits for its socket, so it has not yet started any process, which would not be
+        # in the job. If this process ends before the next line, the worker reads the end of its
+        # input.
         job.add(int(getattr(popen, "_handle")))  # noqa: B009  # typeshed does not have it
         assert popen.stdin is not None
-        # OSError: the program that was started has ended, or reads no input. Its exit tells.
+        # OSError means that the program that was started has ended, or does not read its input. Its
+        # exit code tells that.
         with contextlib.suppress(OSError), popen.stdin as stdin:
             stdin.write(sock.share(popen.pid))
     except BaseException:

@@ -1,4 +1,4 @@
-"""The set-up message that each new worker process gets: initializer, limits, script, etc."""
+"""The set-up message, which each new worker gets first: initializer, limits, script, etc."""
 
 from __future__ import annotations
 
@@ -41,16 +41,17 @@ class WorkerSetup:
         may_spin: bool,
         room: int,
     ) -> None:
-        """Keep the settings that are the same for all workers.
+        """Keep the settings, which are the same for all workers.
 
         Args:
             initializer: the function that each worker calls first; None: no function.
             initargs: the arguments of the initializer.
-            max_memory: how many bytes of memory a worker may take; None: any number.
+            max_memory: how many bytes of memory a worker may take; None: there is no limit.
             kill_over_memory: whether a worker that takes more than `max_memory` is killed at once.
             limits: environment variables that limit the threads of libraries in workers.
-            may_spin: whether a worker that waits for a message may poll for a moment first.
-            room: how many bytes of shared memory a worker may keep to use it again.
+            may_spin: whether a worker that waits for a message may poll for a moment before it
+                sleeps.
+            room: how many bytes of shared memory a worker may keep for a second use.
         """
         self._initializer = initializer
         self._initargs = initargs
@@ -59,18 +60,18 @@ class WorkerSetup:
         self._limits = limits
         self._may_spin = may_spin
         self._room = room
-        # The user's script that workers import; None: they import no script.
+        # The user's script that workers import; None if they import no script.
         self.script: ScriptFile | None = None
-        # A pair: the environment that was captured last, and the same with the limits of workers
-        # added.
+        # The environment that was captured last, and the same environment with the limits of
+        # workers added.
         self._last: tuple[Environment, Environment] | None = None
 
     def packed_initializer(self, method: str, names: SentNames) -> tuple[Needs, Payload] | None:
-        """Return the initializer and its arguments, pickled, and the caller's names that they use.
+        """Return the pickled initializer with its arguments, and the caller's names that it uses.
 
         Return None if there is no initializer, or if it cannot be pickled and workers are forks of
-        the caller, which inherit it. With another start method, an exception of the pickling goes
-        to the caller of this method.
+        the caller, which inherit it. With another start method, an exception of the pickling is
+        passed on.
         """
         if self._initializer is None:
             return None
@@ -85,17 +86,16 @@ class WorkerSetup:
         return needs, payload
 
     def for_fork(self, packed: tuple[Needs, Payload] | None) -> Initializer | None:
-        """Return the initializer and its arguments for a fork of the caller that inherits them.
+        """Return the initializer and its arguments, if a fork of the caller has to inherit them.
 
-        Return None if there is no initializer, or if it could be pickled, so that it is sent
-        (`packed`).
+        Return None if there is no initializer, or if it is sent as a pickle (`packed`).
         """
         if self._initializer is None or packed is not None:
             return None
         return self._initializer, self._initargs
 
     def refusal(self, why: BaseException) -> NotPicklableError:
-        """Return the error to raise for an initializer whose pickling raised `why`."""
+        """Return the error for an initializer that cannot be pickled; `why` is the cause."""
         from .._multiprocessing_errors import NotPicklableError
         from .._transport.by_value.blame import where_it_fails
 
@@ -113,9 +113,9 @@ class WorkerSetup:
         )
 
     def limited(self, environment: Environment) -> Environment:
-        """Return an environment with the limits of workers added.
+        """Return an environment in which the limits of workers are set.
 
-        The same object is returned again as long as `environment` is the same object.
+        As long as `environment` is the same object, the returned object is the same, too.
         """
         if self._last is None or self._last[0] is not environment:
             self._last = environment, limited(environment, self._limits)
@@ -128,9 +128,9 @@ class WorkerSetup:
         environment: Environment,
         packed: tuple[Needs, Payload] | None,
     ) -> None:
-        """Send a new worker its set-up message, after the definitions that the initializer uses.
+        """Send a new worker its set-up message, and before it the names that the initializer uses.
 
-        `packed` is the pickled initializer, or None if the worker is sent none.
+        `packed` is the pickled initializer; None if no initializer is sent.
         """
         baseline = connection.definitions.baseline
         needs, payload = (None, None) if packed is None else packed
@@ -170,14 +170,14 @@ class WorkerSetup:
         return marshal.dumps((*about, list(sys.argv), script[:2], *how))
 
     def too_much_memory(self) -> str:
-        """Return a sentence that says that a worker took too much memory."""
+        """Return a sentence that says that a worker has taken too much memory."""
         return f"it took more than {self._max_memory} bytes of memory"
 
 
 def why_unsent(error: BaseException) -> BaseException:
-    """Return the exception that says why an object could not be pickled.
+    """Return the exception that tells why an object could not be pickled.
 
-    If `error` only says that the value of some name could not be sent, return its cause.
+    If `error` only says that the value of some name could not be sent, return the cause of `error`.
     """
     return error.why if isinstance(error, UnsentNameError) else error
 
@@ -185,7 +185,7 @@ def why_unsent(error: BaseException) -> BaseException:
 def _coverage_config() -> str | None:
     """Return the path of coverage.py's configuration for worker processes, or None.
 
-    The result is a path only if coverage.py measures the child processes of `multiprocessing`, too.
+    There is such a path only if coverage.py measures the child processes of `multiprocessing`, too.
     """
     patched = hasattr(sys.modules.get("multiprocessing"), "_coverage$patched")
     return os.environ.get("COVERAGE_RCFILE") if patched else None

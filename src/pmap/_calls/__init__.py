@@ -1,1 +1,1 @@
-"""The arguments and options of a call, and their checks, which run before anything starts."""
+"""The arguments and options of a call, and the checks of these before anything starts."""

@@ -1,4 +1,4 @@
-"""Checks of arguments that are no options of the verbs: timeouts, callbacks, contexts."""
+"""Checks of arguments that are not options of the verbs: timeouts, callbacks, contexts."""
 
 from typing import Final, Protocol, TypeGuard, runtime_checkable
 
@@ -6,21 +6,22 @@ from .._errors import OptionError
 from .._types import StartMethod, is_iterable
 from .options import START_METHODS, seconds_of
 
-# A timeout of this many seconds or more counts as none: to wait longer fails with an OverflowError.
+# A timeout of this many seconds or more counts as no timeout: Python raises an OverflowError for
+# longer waits.
 _FOR_EVER: Final = 1e9
 
 
 @runtime_checkable
 class Context(Protocol):
-    """The method that pmap calls of what ``multiprocessing.get_context`` returns."""
+    """The part that pmap uses of an object that ``multiprocessing.get_context`` returns."""
 
     def get_start_method(self) -> str | None:
-        """Return the name of the start method."""
+        """Return the name of the start method that the context stands for."""
         ...
 
 
 def seconds_to_wait(value: object, name: str = "timeout") -> float | None:
-    """Return a timeout in seconds. None: there is no limit.
+    """Return a timeout in seconds; None if there is no limit.
 
     >>> seconds_to_wait(2), seconds_to_wait(None), seconds_to_wait(float("inf"))
     (2.0, None, None)
@@ -31,7 +32,7 @@ def seconds_to_wait(value: object, name: str = "timeout") -> float | None:
     if value is None:
         return None
     seconds = seconds_of(value)
-    # Leaves out a NaN, the only number that is not equal to itself.
+    # This comparison is false for a NaN, the only number that is not equal to itself.
     if seconds is not None and seconds == seconds:
         return seconds if seconds < _FOR_EVER else None
     raise OptionError(name, value, f"{name} is a number of seconds, or None: as long as it takes")
@@ -51,7 +52,7 @@ def check_callbacks(**callbacks: object) -> None:
 
 
 def check_arguments(args: object, kwds: object) -> None:
-    """Raise `OptionError` if `args` is no iterable, or `kwds` neither a mapping nor None."""
+    """Raise `OptionError` if `args` is no iterable, or if `kwds` is neither a mapping nor None."""
     if not is_iterable(args):
         raise OptionError("args", args, "args is a tuple of arguments, as (1,)")
     if kwds is not None and (isinstance(kwds, type) or not hasattr(kwds, "keys")):
@@ -61,7 +62,7 @@ def check_arguments(args: object, kwds: object) -> None:
 def start_method_of(name: str, context: object) -> StartMethod | None:
     """Return the start method of `context`, which was given as the argument `name`.
 
-    The result is None if there is no context, or if it leaves the choice to pmap.
+    The result is None if there is no context, or if the context leaves the choice to pmap.
 
     Raises:
         OptionError: `context` is no context of ``multiprocessing``.

@@ -8,7 +8,7 @@ _WRITTEN: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNO
 
 
 def byte_size(text: str) -> int | None:
-    """Return how many bytes `text` says; None if it says no number of bytes.
+    """Return how many bytes `text` stands for; None if `text` is no number of bytes.
 
     >>> byte_size("700MB"), byte_size("1.5 GiB"), byte_size("2k"), byte_size("much")
     (700000000, 1610612736, 2000, None)

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from .kept import Keeper
     from .options import CallOptions
 else:
-    # These names are classes for type checkers only: at run time their modules are imported only
-    # when a call is traced, or when its results are kept.
+    # These names are classes for type checkers only. At run time their modules are imported only
+    # for a call that is traced, or for a call whose results are kept in a file.
     Recording = Keeper = object
 
 
 class Kind(enum.IntEnum):
-    """How an item (an element of the input) becomes a call of the user's function ``f``."""
+    """The way in which an item (an element of the input) becomes a call of the user's ``f``."""
 
     EACH = 0  # f(x): the item is x
     STAR = 1  # f(*row): the item is row
@@ -35,10 +35,10 @@ class Kind(enum.IntEnum):
 
 
 def rules_for(rules: RunRules, function: object) -> RunRules:
-    """Return `rules`; if `sync` has made the function, items of a chunk are to run at once.
+    """Return `rules`; if `sync` has made the function, the items of a chunk run concurrently.
 
     Raises:
-        OptionError: `sync` has made the function, and the rules have a seed.
+        OptionError: `sync` has made the function, and the rules contain a seed.
     """
     if not isinstance(function, Sync):
         return rules
@@ -53,12 +53,12 @@ def rules_for(rules: RunRules, function: object) -> RunRules:
 
 
 _USUAL: Final = RunRules(stop=True)
-# The flag CO_VARKEYWORDS: a function with this flag has a parameter **kwargs.
+# The flag CO_VARKEYWORDS of code objects: a function with this flag has a parameter **kwargs.
 _TAKES_ANY_KEYWORD: Final = 0x08
 
 
 class Elsewhere:
-    """The environment (directory, variables) for items, if a call came from another process."""
+    """The environment (directory, variables) of another process, from which a call came."""
 
     __slots__ = ("environment",)
 
@@ -76,9 +76,10 @@ class Call(NamedTuple):
         items: the input, read to its end.
         rules: how the items are sent and run, and what happens when one fails.
         progress: how the progress of the call is shown; False: it is not shown.
-        trace: notes what happens to the items; None: the call is not traced.
-        keeper: where the results are kept; None: nowhere.
-        elsewhere: the environment of another process, which the items get; None: that of this one.
+        trace: records what happens to the items; None if the call is not traced.
+        keeper: the place where the results are kept; None if they are not kept.
+        elsewhere: the environment of another process, which the items get; None if they get that of
+            this process.
     """
 
     verb: str
@@ -92,9 +93,9 @@ class Call(NamedTuple):
     elsewhere: Elsewhere | None = None
 
     def showing(self, options: "CallOptions") -> "Call":
-        """Return this call with the `progress` and `trace` of the options.
+        """Return this call with the options `progress` and `trace` of `options`.
 
-        Most often, that is this call itself.
+        Most often these options have their defaults, and the method returns this call itself.
         """
         call = self if options.progress is False else self._replace(progress=options.progress)
         if options.trace is False:
@@ -135,7 +136,7 @@ def star(verb: str, function: object, rows: object, rules: RunRules = _USUAL) ->
 
 
 def calls(verb: str, given: tuple[object, ...], rules: RunRules = _USUAL) -> Call:
-    """Return the call of each of `given`, which are functions of no arguments.
+    """Return the call of each function in `given`; the functions take no arguments.
 
     Raises:
         TypeError: one of them cannot be called, or a worker cannot run it.
@@ -158,13 +159,13 @@ def apply(
     kwargs: Mapping[str, object],
     rules: RunRules = _USUAL,
 ) -> Call:
-    """Return the call of f(*args, **kwargs), which is one item.
+    """Return the call of f(*args, **kwargs) as a call with one item.
 
     Raises:
         TypeError: `function` cannot run in a worker.
     """
     checked = checked_function(verb, function, args, "*args")
-    # Without keywords a row, like those of `pstarmap`, says it all, and is quicker to send.
+    # Without keywords the item is the row `args`, as with `pstarmap`: that is quicker to send.
     if not kwargs:
         return Call(verb, checked, Kind.STAR, (args,), rules)
     if isinstance(checked, FunctionType):
@@ -179,8 +180,8 @@ def _refuse_options(verb: str, function: FunctionType, kwargs: Mapping[str, obje
         return
     taken = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     for name, value in kwargs.items():
-        # The function takes no such keyword, so the call would fail anyway: the search costs no
-        # valid call.
+        # `function` does not take this keyword, so the call would fail in any case. Calls that are
+        # right need not pay for the search for an option of this name.
         if name not in taken:
             from .option_names import option_called
 
@@ -196,7 +197,7 @@ def _refuse_options(verb: str, function: FunctionType, kwargs: Mapping[str, obje
 
 
 class Streamed(NamedTuple):
-    """A call whose input is read piece by piece: `input` says how, `window` has the items read."""
+    """A call whose input is read piece by piece, by `input`; `window` has the items read so far."""
 
     call: Call
     window: Window
@@ -206,7 +207,9 @@ class Streamed(NamedTuple):
 def each_streamed(
     verb: str, function: object, iterables: tuple[object, ...], rules: RunRules = _USUAL
 ) -> Streamed:
-    """Return the call of f(x) for each x, or f(x, y, ...) over several iterables; read nothing yet.
+    """Return the call of f(x) for each x, or f(x, y, ...) over several iterables.
+
+    Nothing is read from the iterables yet.
 
     Raises:
         TypeError: `function` cannot run in a worker, or an iterable is none.
@@ -221,7 +224,7 @@ def each_streamed(
 def each_async(
     verb: str, function: object, iterables: tuple[object, ...], rules: RunRules = _USUAL
 ) -> Call | Streamed:
-    """Return a call of f(x) for each x; if its input is asynchronous, it is read bit by bit."""
+    """Return a call of f(x) for each x; an asynchronous input is read piece by piece."""
     if len(iterables) == 1 and _only_async(iterables[0]):
         return each_streamed(verb, function, iterables, rules)
     return each(verb, function, iterables, rules)
@@ -232,13 +235,13 @@ def star_async(
 ) -> Call | Streamed:
     """Return a call of f(*row) for each row.
 
-    If its input is asynchronous, it is read bit by bit.
+    An asynchronous input is read piece by piece.
     """
     return (star_streamed if _only_async(rows) else star)(verb, function, rows, rules)
 
 
 def star_streamed(verb: str, function: object, rows: object, rules: RunRules = _USUAL) -> Streamed:
-    """Return the call of f(*row) for each row; read no row yet.
+    """Return the call of f(*row) for each row; no row is read yet.
 
     Raises:
         TypeError: `function` cannot run in a worker, or `rows` is no iterable.
@@ -298,7 +301,7 @@ def _iterable(verb: str, number: int, given: object, name: str = "") -> Iterable
 
 
 def option_by_place(verb: str, items: str, given: object) -> str:
-    """Return a hint for an error message, if `given` may be meant as the chunksize; else "".
+    """Return a hint for an error message, if `given` may be meant as the chunksize; or "".
 
     Other libraries take the chunksize as a positional argument behind the items.
 
@@ -311,17 +314,18 @@ def option_by_place(verb: str, items: str, given: object) -> str:
 
 
 def _fixed(xs: Iterable[object]) -> Sequence[object]:
-    # An input that is exactly a tuple or a range is used as it is; a subclass may iterate
-    # differently. A list is copied, since the program may change it while the call runs.
+    # An input that is a tuple or a range is used as it is, unless its class is a subclass, which
+    # may iterate differently. A list is copied, since the program may change it while the call
+    # runs.
     kind = type(xs)
     if isinstance(xs, tuple | range) and kind in (tuple, range):
         return xs
-    # list(xs) would first ask the input for its length, which may be wrong, and for which `map`
-    # never asks; `islice` hides the length.
+    # list(xs) would first ask the input for its length. The length may be wrong, and `map` never
+    # asks for it. `islice` hides the length.
     return list(xs) if kind is list else list(islice(xs, None))
 
 
 def _row(row: object) -> object:
-    # A row that is no iterable is kept: f(*row) will raise a TypeError for that item, as with
-    # `itertools.starmap`.
+    # A row that is no iterable stays as it is: f(*row) will raise a TypeError for that item, as
+    # with `itertools.starmap`.
     return tuple(row) if is_iterable(row) and not isinstance(row, tuple) else row

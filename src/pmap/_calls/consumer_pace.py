@@ -1,18 +1,19 @@
-"""How far a stream reads ahead of a consumer that takes its results slowly: pure arithmetic.
+"""How far a stream reads ahead of a consumer that takes its results slowly; only arithmetic.
 
-Results that the consumer does not take soon only use memory; if the consumer leaves the stream,
+Results that the consumer does not take soon only use memory; and if the consumer leaves the stream,
 they were computed for nothing. The pace is measured by the time that the consumer itself spends
-between two results. The time that it waits for a result does not count: otherwise slow workers
-would look like a slow consumer, would get less work, and be slower still.
+between two results. The time that the consumer waits for a result does not count. Otherwise slow
+workers would make the consumer look slow, would therefore get less work, and the stream would be
+slower still.
 """
 
-# Results for this many seconds of the consumer's work are read ahead. This is far longer than it
-# takes to send a chunk and get its results (a few milliseconds), or to catch up after a slow item.
-# So even a slow consumer need not wait.
+# A stream reads ahead as many results as its consumer uses in this many seconds. This is far longer
+# than it takes to send a chunk and get its results (a few milliseconds), or to catch up after a
+# slow item. So even a slow consumer need not wait.
 _AHEAD = 0.5
-# At each new measurement, the earlier ones keep this weight. A measurement of many items counts
-# more than one of few. So one pause after many quick items changes the estimate little, and when
-# the consumer becomes quicker, the estimate follows soon.
+# At each new measurement, the earlier ones keep this weight in the estimate. A measurement of many
+# items counts for more than one of few items. So one pause after many quick items changes the
+# estimate little, and when the consumer becomes quicker, the estimate follows soon.
 _BEFORE = 0.5
 
 
@@ -35,14 +36,13 @@ class ConsumerPace:
         """Return how many items to read ahead of the consumer.
 
         Args:
-            worth: how many to read ahead for a consumer that takes each result at once.
-            least: how many to read ahead at least, to keep the workers busy.
+            worth: how many items to read ahead for a consumer that takes each result at once.
+            least: how many items to read ahead at least, to keep the workers busy.
         """
         least = min(least, worth)
         if not self._items:
             return least
-        # Instead of a quotient, two products are compared: the quotient may be too large for a
-        # float.
+        # Two products are compared instead of a quotient, which may be too large for a float.
         if self._elapsed * worth <= _AHEAD * self._items:
             return worth
         return max(least, int(_AHEAD * self._items / self._elapsed))

@@ -1,15 +1,16 @@
-"""The CPUs that this process may use: its affinity, cut by the quota of its cgroup."""
+"""The number of CPUs that this process may use, by its affinity and the quota of its cgroup."""
 
 import os
 from collections.abc import Iterable, Iterator
 
-# The file in which Linux lists the cgroups of this process, and the folder with their limits.
+# Linux lists the cgroups of this process in the file `MEMBERSHIP`, and has their limits in the
+# folder `ROOT`.
 MEMBERSHIP = "/proc/self/cgroup"
 ROOT = "/sys/fs/cgroup"
 
 
 def cpu_count() -> int:
-    """Return how many CPUs this process may use: the lower of its affinity and cgroup quota."""
+    """Return how many CPUs this process may use: the lower of its affinity and its quota."""
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
     else:
@@ -18,12 +19,12 @@ def cpu_count() -> int:
 
 
 def group_quota() -> float | None:
-    """Return how many CPUs the cgroups of this process allow. None: they set no limit."""
+    """Return how many CPUs the cgroups of this process allow; None if they set no limit."""
     return min(_quotas(MEMBERSHIP, ROOT), default=None)
 
 
 def at_most(count: int, quotas: Iterable[float]) -> int:
-    """Return the least of `count` and of the quotas in CPUs, each rounded up; at least 1.
+    """Return the least of `count` and the quotas (in CPUs, each rounded up), but at least 1.
 
     >>> at_most(8, []), at_most(8, [2.5, 4.0]), at_most(8, [0.1])
     (8, 3, 1)
@@ -32,9 +33,9 @@ def at_most(count: int, quotas: Iterable[float]) -> int:
 
 
 def parse_quota(quota: str, period: str) -> float | None:
-    """Return how many CPUs a cgroup allows: its quota of processor time in each period.
+    """Return how many CPUs a cgroup allows: its quota of processor time divided by the period.
 
-    Both are in microseconds. None: it sets no limit.
+    Both are in microseconds. Return None if the cgroup sets no limit.
 
     >>> parse_quota("150000", "100000"), parse_quota("max", "100000"), parse_quota("-1", "100000")
     (1.5, None, None)
@@ -49,7 +50,7 @@ def parse_quota(quota: str, period: str) -> float | None:
 def parse_cgroups(text: str, controller: str = "cpu") -> list[tuple[str, str]]:
     r"""Return hierarchy and path of each cgroup in `text` in which `controller` may set limits.
 
-    Groups of version 2 have the hierarchy "".
+    The hierarchy of a cgroup of version 2 is "".
 
     >>> parse_cgroups("4:memory:/a\n3:cpu,cpuacct:/b\n0::/c\n")
     [('cpu,cpuacct', '/b'), ('', '/c')]
@@ -68,14 +69,15 @@ def group_folders(
     membership: "os.PathLike[str] | str" = MEMBERSHIP,
     root: "os.PathLike[str] | str" = ROOT,
 ) -> Iterator[tuple[str, str]]:
-    """Yield (hierarchy, folder) of each cgroup whose limits hold for this process.
+    """Yield the hierarchy and the folder of each cgroup whose limits hold for this process.
 
-    These are its own cgroup and those that contain it. Some of the folders may not exist.
+    These are the cgroup of this process and all cgroups that contain it. Some of the folders may
+    not exist.
     """
     for hierarchy, path in parse_cgroups(_read(membership), controller):
         top = os.path.join(root, hierarchy)
-        # In a container the path may be one of the host, which cannot be seen, so the top folder is
-        # tried, too.
+        # In a container the path may be a path of the host, which the container cannot see. So the
+        # top folder is read, too.
         folders = {top}
         parts = [part for part in path.split("/") if part]
         if ".." not in parts:
@@ -101,5 +103,6 @@ def _read(path: "os.PathLike[str] | str") -> str:
         with open(path, encoding="ascii") as file:
             return file.read()
     except (OSError, ValueError):
-        # this is no Linux, cgroups are not mounted, or they may not be read
+        # The system is not Linux, or it has not mounted the cgroups, or this process may not read
+        # them.
         return ""

@@ -1,4 +1,4 @@
-"""Options that an application sets for all calls of pmap, also for calls inside its libraries."""
+"""Options that an application sets for all calls of pmap, even for calls in its libraries."""
 
 import os
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ BACKEND_VARIABLE: Final = "PMAP_BACKEND"
 
 
 def _of_environment() -> Mapping[str, object] | None:
-    """Return the options that environment variables set; their values are not checked here."""
+    """Return the options that environment variables set; the values are not checked here."""
     backend = os.environ.get(BACKEND_VARIABLE)
     return {"backend": backend} if backend else None
 
 
 _FROM_ENVIRONMENT: Final = _of_environment()
-# The options set by the `defaults` blocks that the running code is in, and by environment
-# variables. None: no option is set.
+# The options that are set by environment variables and by the `defaults` blocks around the running
+# code. None: no option is set.
 IN_FORCE: Final[ContextVar[Mapping[str, object] | None]] = ContextVar(
     "pmap.defaults", default=_FROM_ENVIRONMENT
 )
@@ -59,7 +59,7 @@ class defaults:  # noqa: N801  # it is used like a function
     """
 
     def __init__(self, **options: "Unpack[Options]") -> None:
-        # The values are checked and kept at once: an iterable among them may be readable only once.
+        # The values are checked here and kept: an iterable among them may be readable only once.
         self._options: Mapping[str, object] = set_options(merge(Settings(), options, "defaults"))
         self._tokens: list[Token[Mapping[str, object] | None]] = []
 
@@ -78,7 +78,7 @@ class defaults:  # noqa: N801  # it is used like a function
 
 
 def with_defaults(settings: Settings, given: Mapping[str, object]) -> Settings:
-    """Return `settings` with the values in `given` for the options that `settings` do not set.
+    """Return `settings`; options that `settings` do not set get their values from `given`.
 
     Raises:
         OptionError: the environment sets a value that is not allowed, or one option contradicts
@@ -88,7 +88,8 @@ def with_defaults(settings: Settings, given: Mapping[str, object]) -> Settings:
         return settings
     backend = None if _FROM_ENVIRONMENT is None else _FROM_ENVIRONMENT["backend"]
     if backend is not None and given.get("backend") is backend:
-        # If the value is not allowed, the error names the environment variable.
+        # The backend comes from the environment variable. If its value is not allowed, the error
+        # names this variable.
         checked("backend", backend, BACKEND_VARIABLE)
     options = _left_open(given, settings.given, settings.pool)
     return merge(settings, options)._replace(given=settings.given)
@@ -97,15 +98,15 @@ def with_defaults(settings: Settings, given: Mapping[str, object]) -> Settings:
 def _left_open(
     options: Mapping[str, object], nearer: AbstractSet[str], pool: object
 ) -> dict[str, object]:
-    """Return those of `options` that are not overruled by options set nearer to the call.
+    """Return those of `options` that the call, or a place nearer to it, leaves open.
 
-    A pool that is given has decided the options of its workers; and where options of workers are
-    given, no pool of an outer place is used.
+    If a pool is given, that pool has already decided the options of its workers. And if options of
+    workers are given, the call does not use a pool of an outer block.
 
     Args:
         options: options with their values, as set by an outer `defaults` block or the environment.
-        nearer: the names of the options that are set in the call, or nearer to it.
-        pool: the pool that is set there; None: no pool.
+        nearer: the names of the options that are set in the call, or in a block nearer to it.
+        pool: the pool that is set in the call, or nearer to it; None if no pool is set.
     """
     closed = {*nearer}
     if pool is not None:

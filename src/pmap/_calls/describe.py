@@ -1,4 +1,4 @@
-"""Short texts for functions and values, for messages."""
+"""Short texts for functions and values, to be used in messages."""
 
 import functools
 import reprlib
@@ -10,7 +10,7 @@ from .._transport.exceptions import without_repr
 
 
 def name_of(function: object) -> str:
-    """Return a short readable name of `function`; never raises.
+    """Return a short readable name of `function`; this function never raises.
 
     >>> name_of(len), name_of(str.upper), name_of(functools.partial(int, base=2))
     ('len', 'str.upper', 'partial(int)')
@@ -23,20 +23,20 @@ def name_of(function: object) -> str:
             name: object = getattr(function, attribute, None)
             if isinstance(name, str) and name:
                 return name.rpartition("<locals>.")[2]
-    except Exception:  # the object may have a `__getattr__` that raises anything
+    except Exception:  # The object may have a `__getattr__` that raises anything.
         pass
     return kind
 
 
 def short_repr(obj: object, limit: int = 80) -> str:
-    """Return the repr of `obj` in one line of at most `limit` characters; never raises.
+    """Return the repr of `obj` in one line of at most `limit` characters; this never raises.
 
     >>> short_repr(range(5)), short_repr("x" * 100, limit=20)
     ('range(0, 5)', "'xxxxxxx...xxxxxxxx'")
     """
     try:
         text = _ShortRepr(limit).repr(obj)
-    except Exception as error:  # some reprs fail, as that of an int with too many digits
+    except Exception as error:  # the repr may fail, for example that of an int with too many digits
         text = without_repr(obj, error)
     if "\n" in text:
         text = " ".join(text.split())
@@ -44,7 +44,7 @@ def short_repr(obj: object, limit: int = 80) -> str:
 
 
 def short_number(number: int) -> str:
-    """Return a number as a short text, rounded, with one of the units k, M, G and T.
+    """Return a number as a short rounded text, with one of the units k, M, G and T.
 
     >>> short_number(999), short_number(1234), short_number(56_789), short_number(1_900_000)
     ('999', '1.2k', '57k', '1.9M')
@@ -62,7 +62,7 @@ def short_number(number: int) -> str:
 
 
 class _ShortRepr(reprlib.Repr):
-    """A `reprlib.Repr` that is quick for huge objects, and returns a text where ``repr`` fails."""
+    """A `reprlib.Repr` that is quick for huge objects, and gives a text even if ``repr`` fails."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
@@ -70,8 +70,8 @@ class _ShortRepr(reprlib.Repr):
         self.maxstring = self.maxother = self.maxlong = limit
 
     def repr1(self, x: object, level: int) -> str:
-        # The exact type is tested here: reprlib tests only the name of the type, and a class of the
-        # user may have the same name.
+        # The type itself is compared here. reprlib compares only the name of the type, and a class
+        # of the user may have the same name.
         if type(x) in _BUILT_IN:
             return super().repr1(x, level)
         return self.repr_instance(x, level)
@@ -80,13 +80,13 @@ class _ShortRepr(reprlib.Repr):
         try:
             return repr(x)
         except BaseException as error:
-            # the `__repr__` of a user's class may raise anything, even SystemExit
+            # The `__repr__` of a user's class may raise anything, even SystemExit.
             if is_ctrl_c(error):
                 raise
             return without_repr(x, error)
 
-    # reprlib's own methods for dicts and sets sort all elements before they show the first ones.
-    # That takes long, and shows an order that is not the object's.
+    # For dicts and sets, reprlib's own methods sort all elements before they show the first ones.
+    # That takes long, and the order shown would not be the order of the object.
     def repr_dict(self, x: Mapping[object, object], level: int) -> str:
         shown = (
             f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
@@ -103,7 +103,7 @@ class _ShortRepr(reprlib.Repr):
     def repr_frozenset(self, x: Collection[object], level: int) -> str:
         return f"frozenset({self.repr_set(x, level) if x else ''})"
 
-    # For a gigabyte of bytes, reprlib would make the whole repr and then shorten it.
+    # For a gigabyte of bytes, reprlib would make the whole repr and only then shorten it.
     def repr_bytes(self, x: bytes, level: int) -> str:
         return repr(x[: self.maxstring]) + ("..." if len(x) > self.maxstring else "")
 

@@ -16,8 +16,7 @@ _ALLOWED: Final = (
     "submit(f, *args) that returns a concurrent.futures.Future, or one with apply_async"
 )
 
-# The options that only worker processes of pmap itself can carry out, and not the workers of an
-# engine.
+# The options that only pmap's own worker processes can obey, and not the workers of an engine.
 _OF_INNER_WORKERS: Final = (
     *("initializer", "initargs", "max_tasks_per_child", "max_memory_per_child"),
     *("kill_over_memory", "isolate", "threads_per_worker", "start_method", "timeout"),
@@ -25,19 +24,19 @@ _OF_INNER_WORKERS: Final = (
 
 
 def submits(engine: object) -> TypeGuard[Engine]:
-    """Return whether `engine` has the method of a ``concurrent.futures.Executor``."""
+    """Return whether `engine` has the method `submit` of a ``concurrent.futures.Executor``."""
     return callable(getattr(engine, "submit", None))
 
 
 def applies_async(engine: object) -> TypeGuard[AppliesAsync]:
-    """Return whether `engine` has the method of a ``multiprocessing.pool.Pool``."""
+    """Return whether `engine` has the method `apply_async` of a ``multiprocessing.pool.Pool``."""
     return callable(getattr(engine, "apply_async", None))
 
 
 def checked_engine(
     name: str, value: object, word: Callable[[str, object], object]
 ) -> Engine | AppliesAsync | object:
-    """Return `value` if it is an engine; otherwise let the function `word` check it as a word.
+    """Return `value` if it is an engine; a word such as "threads" is left to the function `word`.
 
     Raises:
         OptionError: `value` is no engine.
@@ -53,7 +52,7 @@ def checked_engine(
     raise OptionError(name, value, _ALLOWED)
 
 
-# The modules and classes of the standard library that run their tasks on this machine.
+# The classes of the standard library that run their tasks on this machine, each with its module.
 _HERE: Final = (
     ("concurrent.futures.thread", "ThreadPoolExecutor"),
     ("concurrent.futures.process", "ProcessPoolExecutor"),
@@ -62,46 +61,47 @@ _HERE: Final = (
 
 
 def kills(engine: object, inner_worker: bool | None) -> bool:
-    """Return whether a chunk that runs can be ended, so that a call can wait for the end.
+    """Return whether running chunks can be ended, so that a call can wait until they have ended.
 
-    Either the engine can end its tasks (see `Engine`), or they run on this machine, where pmap can
-    tell them that they are to end their inner workers.
+    Either the engine has a method that ends its tasks (see `Engine`), or the tasks run on this
+    machine. Then pmap can tell each task to end its inner worker.
     """
     if callable(getattr(engine, "kill", None)):
         return True
     if inner_worker is False or runs_live(engine, inner_worker):
         return False
-    # If a module is not loaded, the program has no engine of its class.
+    # A module that is not loaded is skipped: the program cannot have an engine of its class.
     classes = [getattr(sys.modules.get(module), name, None) for module, name in _HERE]
     return isinstance(engine, tuple(one for one in classes if one is not None))
 
 
 def runs_live(engine: object, inner_worker: bool | None) -> bool:
-    """Return whether the engine runs items in threads of this process, so without pickling.
+    """Return whether the engine runs items in threads of this process, so that none is pickled.
 
-    Only the exact class is known to be so: a subclass may run what it is given elsewhere.
+    That is certain only if the type of the engine is `ThreadPoolExecutor`: a subclass may run its
+    tasks elsewhere.
     """
     if inner_worker is True:
         return False
-    # If the program has not imported this module, its engine is no ThreadPoolExecutor.
+    # If the program has not imported this module, its engine is not a `ThreadPoolExecutor`.
     module = sys.modules.get("concurrent.futures.thread")
     return type(engine) is getattr(module, "ThreadPoolExecutor", None)
 
 
 def slots_of(engine: object, processes: int | None, live: bool) -> int:
-    """Return how many chunks an engine is given at a time.
+    """Return how many chunks an engine gets at a time.
 
-    If the program does not say so, that is half as many again as the engine has workers: a worker
-    that has finished a chunk then need not wait until the next chunk has come.
+    If the program does not say how many, there are half as many chunks again as the engine has
+    workers: then a worker that has finished a chunk need not wait for the next one.
 
     Args:
         engine: the engine.
-        processes: the option of this name.
-        live: whether the items run in threads of this process, for which no chunk has to be sent
-            ahead.
+        processes: the value of the option ``processes``.
+        live: whether the items run in threads of this process; then no chunk has to be sent before
+            a worker needs it.
 
     Raises:
-        OptionError: the number of workers is not known.
+        OptionError: the program does not say how many workers the engine has.
     """
     if processes is not None:
         return processes
@@ -122,11 +122,11 @@ def slots_of(engine: object, processes: int | None, live: bool) -> int:
 def check(
     options: Mapping[str, object], usual: Mapping[str, object], given: AbstractSet[str]
 ) -> None:
-    """Raise `OptionError` for the first option that the engine of a call cannot carry out.
+    """Raise `OptionError` for the first option that the engine of a call cannot obey.
 
     Args:
         options: the values of all options.
-        usual: their defaults.
+        usual: the default values of all options.
         given: the names of the options that were set.
     """
     engine, inner = options["backend"], options["inner_worker"]

@@ -1,4 +1,4 @@
-"""The failure of an item as a value, in the place of the item's result."""
+"""The failure of an item as a value that stands in place of the item's result."""
 
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -8,7 +8,7 @@ from .._types import Frozen
 
 
 class Failure(Frozen):
-    """The value in the place of an item's result, if the item failed and failures are collected.
+    """The value that stands in place of a result, if the item failed and failures are collected.
 
     Attributes:
         error: the exception that the item ended with.
@@ -23,8 +23,8 @@ class Failure(Frozen):
             only in `item` are equal.
     """
 
-    # There is no annotation here, so that type checkers read the names, and know the types in a
-    # `case`.
+    # This line has no annotation: without one, type checkers read the names, and know the types in
+    # a `case` of a `match` statement.
     __match_args__ = (
         "error",
         "index",
@@ -35,7 +35,7 @@ class Failure(Frozen):
     )
     _names: ClassVar[tuple[str, ...]] = __match_args__
 
-    if TYPE_CHECKING:  # type checkers see properties, so that they refuse an assignment
+    if TYPE_CHECKING:  # type checkers see properties here, so they report an assignment as an error
 
         @property
         def error(self) -> Exception: ...
@@ -91,12 +91,12 @@ class Failure(Frozen):
         attempts: int,
         item: object,
     ) -> Self:
-        """Return a failure; its text `traceback` is made from `error` when it is first read.
+        """Return a failure; its `traceback` is made from `error` when the program first reads it.
 
-        Making the text takes longer than all the rest, and many programs never read it.
+        To make this text takes longer than all the rest, and many programs never read the text.
         """
         made = cls(error, index, function, input, "", attempts, item)
-        # The error of a lost worker has no traceback, and no cause that could have one.
+        # The error of a lost worker has no traceback, nor a cause with a traceback.
         if error.__traceback__ or error.__cause__ or not isinstance(error, PmapError):
             del vars(made)["traceback"]
             vars(made)["_trace"] = error.__traceback__
@@ -107,7 +107,7 @@ class Failure(Frozen):
         def __getattr__(self, name: str) -> object:
             if name != "traceback" or "_trace" not in vars(self):
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            # The module is imported only when the text of a traceback is made.
+            # The module is imported only here, because few programs read the text of a traceback.
             from .traceback_text import format_trace
 
             text = format_trace(self.error, vars(self)["_trace"]).strip()

@@ -1,4 +1,4 @@
-"""The check whether a worker can run a function; the error says what to write instead."""
+"""The check whether a worker can run a function; its error says what to write instead."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from .sync import Sync
 def checked_function(
     verb: str, function: object, arguments: Iterable[object], rest: str
 ) -> Callable[..., object]:
-    """Return `function` if a worker can run it.
+    """Return `function` if a worker can run it; otherwise raise a TypeError.
 
     Args:
         verb: the name of the verb, for messages.
@@ -25,8 +25,8 @@ def checked_function(
     if not callable(function):
         raise TypeError(_not_callable(verb, function, arguments, rest))
     if _surely_plain(function):
-        # The usual case, a plain function, which is not checked any further, as that would take
-        # longer than a small item runs.
+        # Usually `function` is a plain function, and needs no more checks: these would take longer
+        # than a small item runs.
         return function
     import inspect
 
@@ -50,8 +50,8 @@ def checked_function(
         ]
     else:
         return function
-    # The error message suggests a named function around the user's: a lambda is harder to send and
-    # to read.
+    # The error message suggests to define a named function that calls the user's function: a lambda
+    # would be harder to send and to read.
     lines = [f"def run({_PARAMETER[rest]}):"]
     lines += ["    " + line.format(call=f"{name}({_PARAMETER[rest]})") for line in body]
     wrapper = "\n".join("    " + line for line in [*lines, "", f"{verb}(run, {rest})"])
@@ -61,7 +61,7 @@ def checked_function(
     )
 
 
-# For the function that an error message suggests: its parameters, by the arguments of the verb.
+# The parameters of the function that an error message suggests, by the arguments of the verb.
 _PARAMETER = {"xs": "x", "rows": "*row", "*args": "*args"}
 
 
@@ -71,14 +71,14 @@ _SPECIAL = 0x20 | 0x80 | 0x200
 
 def _surely_plain(function: object) -> bool:
     if isinstance(function, FunctionType):
-        # A `__dict__` may have an attribute that marks the function as a coroutine function, so it
-        # is checked further.
+        # The `__dict__` of the function may have an attribute that marks it as a coroutine
+        # function. Then the function needs more checks.
         return not (function.__code__.co_flags & _SPECIAL or function.__dict__)
     return type(function) is BuiltinFunctionType
 
 
 def _plain(function: object) -> object:
-    """Return the function that runs in the end when a partial, method or object is called."""
+    """Return the function that runs in the end if a partial, a method or an object is called."""
     while True:
         if isinstance(function, functools.partial):
             function = function.func

@@ -1,4 +1,4 @@
-"""The input of a stream: read piece by piece, and kept only as long as items may be needed."""
+"""The input of a stream, which is read piece by piece; items stay while they may be needed."""
 
 from collections.abc import (
     AsyncGenerator,
@@ -21,8 +21,8 @@ from operator import length_hint
 from time import perf_counter
 from typing import overload
 
-# The reading of an input pauses after this many seconds to look for results: long enough to read
-# some thousand items of a quick input, and too short for a user to notice.
+# While a stream reads its input, it pauses after this many seconds to look for results. In this
+# time it can read some thousand items of a quick input, and a user does not notice the delay.
 SLICE = 0.0005
 _WEIGHT = 0.5  # the weight of the newest measurement in the running estimate of `_Pace`
 _ENDLESS = count, cycle, repeat
@@ -30,18 +30,18 @@ _COLLECTIONS = Sequence, AbstractSet, Mapping, MappingView
 
 
 class Window(Sequence[object]):
-    """A sequence of the items that were read and may still be needed.
+    """A sequence of the items that were read from the input and may still be needed.
 
-    Items are added at its end and released at its front. Its indices are positions in the whole
-    input; `start` is the index of the first item that is kept.
+    Items are added at the end of the sequence and released at its front. An index is a position in
+    the whole input; `start` is the index of the first item that is kept.
     """
 
     def __init__(self) -> None:
         self.start: int = 0
         self._items: list[object] = []
         self._gone = 0  # how many items at the front of the list are not needed any more
-        # Ranges of released items which stay in the list, because items before them are still
-        # needed: the first index, and the index behind the last.
+        # Ranges of released items that stay in the list, because earlier items are still needed. A
+        # range is the index of its first item, and the index behind its last item.
         self._apart: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class Window(Sequence[object]):
         self._items += items
 
     def release(self, start: int, stop: int) -> None:
-        """Let go of the items `start` to `stop` - 1, once all items before them are let go, too."""
+        """Release the items `start` to `stop` - 1, as soon as all items before are released."""
         self._apart[start] = stop
         while self.start in self._apart:
             stop = self._apart.pop(self.start)
@@ -64,7 +64,7 @@ class Window(Sequence[object]):
             self._gone = 0
 
     def unreleased(self) -> list[tuple[int, int]]:
-        """Return the ranges of items that are still needed: first index, index after the last."""
+        """Return the ranges of items that are still needed: first index, index behind the last."""
         ranges: list[tuple[int, int]] = []
         start = self.start
         for gone, stop in sorted(self._apart.items()):
@@ -103,11 +103,12 @@ class _Pace:
 
 
 def _is_reliable(iterable: object) -> bool:
-    """Return whether the length that an iterable tells, if it tells one, can be relied on.
+    """Return whether pmap can rely on the length that an iterable tells, if it tells one.
 
-    ``list(stream)`` takes memory for as many results as the stream says. ``map`` never asks its
-    input for a length, so it works with a class that tells a wrong length, which has to work here,
-    too. The types of Python itself, collections and arrays are relied on.
+    A wrong length does harm: ``list(stream)`` takes memory for as many results as the stream says.
+    ``map`` never asks its input for a length, so a class that tells a wrong length works with
+    ``map``, and has to work here, too. pmap relies on the types of Python itself, on collections
+    and on arrays.
     """
     kind = type(iterable)
     return (
@@ -118,37 +119,37 @@ def _is_reliable(iterable: object) -> bool:
 
 
 def _left(iterable: object, read: int, only_reliable: bool) -> int | None:
-    """Return how many items are left in an iterable after `read` were read. None: unknown."""
+    """Return how many items an iterable has left after `read` were read; None if unknown."""
     if only_reliable and not _is_reliable(iterable):
         return None
     try:
         if isinstance(iterable, Sized):
             return max(0, len(iterable) - read)
         hint = length_hint(iterable, -1)
-    except Exception:  # a user's `__len__` may raise anything; here the length is only shown
+    except Exception:  # a user's `__len__` may raise anything; without a length only less is shown
         return None
     return None if hint < 0 else hint
 
 
 class Input:
-    """The input of a stream: iterables that are read together, one element of each per item.
+    """The input of a stream: iterables that are read together, with one element of each an item.
 
-    `ended` is true when one of them has ended or raised.
+    `ended` is true when one of the iterables has ended, or has raised an exception.
     """
 
     def __init__(
         self, iterables: Sequence[Iterable[object]], item: Callable[[object], object] | None = None
     ) -> None:
-        """Keep the iterables; read nothing yet.
+        """Keep the iterables; nothing is read yet.
 
         Args:
             iterables: one iterable, whose elements are the items; or several, and each item is then
                 a tuple of one element of each.
-            item: a function that makes an item from such an element or tuple. None: that is the
-                item itself.
+            item: a function that makes an item from such an element or tuple; None if the element
+                or tuple itself is the item.
         """
         self.ended: bool = False
-        self.error: Exception | None = None  # the exception that was raised when the input was read
+        self.error: Exception | None = None  # the exception that an iterable has raised
         self.pace: _Pace = _Pace()
         self._iterables = iterables
         self._item = item
@@ -157,20 +158,20 @@ class Input:
 
     @property
     def is_sized(self) -> bool:
-        """Whether the number of items is known from lengths; `len` is not called for this.
+        """Whether lengths tell the number of items; this property does not call `len`.
 
-        At least one iterable has a length, and all others have one or are endless.
+        At least one iterable must have a length, and each other one has a length or is endless.
         """
         kinds = [isinstance(one, Sized) and _is_reliable(one) for one in self._iterables]
         endless = [isinstance(one, _ENDLESS) for one in self._iterables]
         return any(kinds) and all(map(max, kinds, endless))
 
     def left(self, read: int, *, only_reliable: bool) -> int | None:
-        """Return how many items are left after `read` were read; read nothing.
+        """Return how many items are left after `read` were read; this reads nothing.
 
         Args:
             read: how many items were read.
-            only_reliable: do not ask iterables whose length may be wrong.
+            only_reliable: whether to leave out iterables whose length may be wrong.
 
         Returns:
             None if that is not known.
@@ -181,11 +182,11 @@ class Input:
         known = [length for length in lengths if length is not None]
         for one, length in zip(self._iterables, lengths, strict=True):
             if length is None and not isinstance(one, _ENDLESS):
-                return None  # this iterable, whose length is unknown, may be the shortest one
+                return None  # the length of this iterable is unknown, and it may be the shortest
         return min(known, default=None)
 
     def read(self, room: int) -> list[object]:
-        """Read at most `room` items; stop after `SLICE` seconds; return the items."""
+        """Read at most `room` items, for at most `SLICE` seconds, and return them."""
         items: list[object] = []
         begin = perf_counter()
         until = begin + SLICE
@@ -225,13 +226,13 @@ class Input:
 class AsyncInput:
     """An asynchronous iterable as the input of a stream.
 
-    `ended` is true when it has ended or raised.
+    `ended` is true when the iterable has ended, or has raised an exception.
     """
 
     def __init__(
         self, iterable: AsyncIterable[object], item: Callable[[object], object] | None = None
     ) -> None:
-        """Keep the iterable; read nothing yet. `item` is as in `Input`."""
+        """Keep the iterable; nothing is read yet. `item` has the same meaning as in `Input`."""
         self.ended: bool = False
         self.error: Exception | None = None
         self.pace: _Pace = _Pace()
@@ -245,11 +246,11 @@ class AsyncInput:
         return isinstance(self._iterable, Sized) and _is_reliable(self._iterable)
 
     def left(self, read: int, *, only_reliable: bool) -> int | None:
-        """Return how many items are left after `read` were read, like the method of `Input`."""
+        """Return how many items are left after `read` were read, as `Input.left` does."""
         return 0 if self.ended else _left(self._iterable, read, only_reliable)
 
     async def read(self, room: int) -> list[object]:
-        """Read at most `room` items; stop after `SLICE` seconds; return the items."""
+        """Read at most `room` items, for about `SLICE` seconds, and return them."""
         items: list[object] = []
         begin = perf_counter()
         try:
@@ -269,15 +270,15 @@ class AsyncInput:
         return items
 
     async def aclose(self) -> None:
-        """Read no more; close the iterable if it is an asynchronous generator."""
+        """Stop reading; if the iterable is an asynchronous generator, close it."""
         self.ended = True
         items: AsyncIterator[object] | AsyncGenerator[object, None] | None = self._items
         if isinstance(items, AsyncGenerator):
             await items.aclose()
 
     def close(self) -> None:
-        """Read no more.
+        """Stop reading the input.
 
-        If the input is an asynchronous generator, the event loop will close it.
+        If the input is an asynchronous generator, the event loop will close the generator.
         """
         self.ended = True

@@ -1,6 +1,6 @@
-"""The options that interpreters in the caller's process cannot keep.
+"""The options that the backend ``"interpreters"`` cannot obey.
 
-This module is imported only when an option asks for the backend.
+This module is imported only if an option asks for that backend.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Final
 from .._errors import OptionError
 
 _PROCESS: Final = "it needs a process for each worker, and"
-# By the name of each option that is refused: the only value it may have, and why.
+# For each option that the backend refuses: the only value that the option may have, and the reason.
 _REFUSED: Final[dict[str, tuple[object, str]]] = {
     "start_method": (None, f"{_PROCESS} interpreters are in this process"),
     "max_memory_per_child": (
@@ -23,7 +23,7 @@ _REFUSED: Final[dict[str, tuple[object, str]]] = {
 
 
 def check(options: Mapping[str, object]) -> None:
-    """Raise `OptionError` for the first option that interpreters cannot keep."""
+    """Raise `OptionError` for the first option that interpreters cannot obey."""
     for name, (usual, why) in _REFUSED.items():
         value = options[name]
         if value != usual:

@@ -1,17 +1,17 @@
-"""What the engine and a checkpoint, which keeps results of items in a file, ask of each other."""
+"""The interface of the engine and a checkpoint, which keeps results of items in a file."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-# A range of items: from the first index to before the second.
+# A range of items: the index of the first one, and the index behind the last one.
 Range = tuple[int, int]
 
 
 class Found(NamedTuple):
-    """Outcomes of the items from `start` on, as a checkpoint file has kept them.
+    """The outcomes of some items in a row, the first at index `start`, from a checkpoint file.
 
-    `values`: their results. `failures`: the errors of failed items, by their offset from `start`.
-    `attempts`: how often these were tried, by the offset too.
+    `values` has their results. `failures` has the errors of failed items, by their offset from
+    `start`. `attempts` has how often each failed item was tried, by the same offset.
     """
 
     start: int
@@ -21,14 +21,14 @@ class Found(NamedTuple):
 
 
 class Sorted(NamedTuple):
-    """What is to be done with items of a call, as its checkpoint has found out.
+    """What the engine has to do with items of a call, as the call's checkpoint has found out.
 
     Attributes:
         found: the outcomes that the checkpoint file has.
-        run: the items that are to be run.
-        held: the items that another process, or another call, is computing: a later `Sorted`
+        run: the items that have to run.
+        held: the items that another process, or another call, is computing; a later `Sorted` object
             decides about them.
-        decided: the items that were held until now, and are not held any more.
+        decided: the items that were held until now, and about which this object decides.
     """
 
     found: Sequence[Found] = ()
@@ -41,7 +41,7 @@ class Keeping(Protocol):
     """Keeps the results of one call in a checkpoint file."""
 
     def sort(self, items: Sequence[object]) -> Sorted:
-        """Look up the next items of the call in the file, and claim those that nobody computes.
+        """Look up the next items of the call in the file, and claim those that nobody computes yet.
 
         Raises:
             CheckpointError: the file cannot be read or written.
@@ -49,10 +49,10 @@ class Keeping(Protocol):
         ...
 
     def hold(self, indices: Sequence[int]) -> None:
-        """Begin to look for the outcomes of items that another call computes (`Sorted.held`).
+        """Begin to look for the outcomes of items that another call is computing (`Sorted.held`).
 
-        The engine calls this when the scheduler knows that these items wait. A decision that came
-        before would be lost, and they would wait for ever.
+        The engine calls this method when the scheduler knows that these items wait. If the
+        checkpoint decided earlier, the decision would be lost, and the items would wait for ever.
         """
         ...
 
@@ -63,19 +63,19 @@ class Keeping(Protocol):
         failures: Mapping[int, Exception],
         attempts: Callable[[int], int],
     ) -> None:
-        """Keep outcomes of the items from `start` on.
+        """Keep the outcomes of some items in a row, the first one at index `start`.
 
-        Any thread may call this, whatever locks it holds.
+        Any thread may call this method, whatever locks it holds.
 
-        `failures`: as in `Found`. `attempts`: tells how often an item was tried.
+        `failures` is as in `Found`. `attempts` tells how often an item was tried.
         """
         ...
 
     def end(self, then: Callable[[Exception | None], object]) -> None:
         """Write what is not written yet, then call `then` once, with the error of writing if any.
 
-        Another thread calls `then`. Items that were claimed and have no outcome can be claimed by
-        others again.
+        Another thread calls `then`. Items that this call has claimed, and that have no outcome, can
+        be claimed by other calls again.
         """
         ...
 
@@ -97,14 +97,15 @@ class Keeper(Protocol):
         Args:
             verb: the name of the verb.
             name: a short name of the function.
-            identity: what identifies the call's function, and the way in which an item becomes its
-                call.
-            seed: the seed of the items' random numbers, by which results depend on the index of the
-                item, too.
-            decide: is called in another thread with decisions about items that were held.
+            identity: values that identify the function of the call, and the way in which an item
+                becomes a call of the function.
+            seed: the seed of the items' random numbers. With a seed, the result of an item also
+                depends on the index of the item.
+            decide: a function for decisions about held items; another thread calls it.
             in_thread: whether items run in the very thread that waits for their results.
 
         Raises:
-            CheckpointError: the file cannot be used, or the function cannot be told from others.
+            CheckpointError: the file cannot be used, or the function cannot be distinguished from
+                others.
         """
         ...

@@ -1,7 +1,7 @@
-"""The messages for an option that does not exist. This module is imported only for a mistake.
+"""The messages for an option that does not exist; imported only after such a mistake.
 
-Many libraries run functions in parallel, and each has names of its own for the same few options. A
-user who gives a name of another library is told the name in pmap.
+Many libraries run functions in parallel, and each has names of its own for the same few options. If
+a user gives an option the name that it has in another library, the message says its name in pmap.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from .describe import name_of, short_repr
 
-# For each option, its names in other libraries, in lower case and without underscores.
+# For each option of pmap: its names in other libraries, in lower case and without underscores.
 _ELSEWHERE = {
     "processes": """
         njobs numjobs jobs maxjobs maxworkers workers numworkers nworkers nbworkers workercount
@@ -79,7 +79,8 @@ _ELSEWHERE = {
     "kill_on_cancel": "killonexit killworkers forcekill",
 }
 
-# For options of other libraries that pmap does not have: what to use instead, and their names.
+# For options of other libraries that pmap does not have: what to use instead, and the names of
+# these options.
 _INSTEAD = {
     "threads are workers of the threads backend: backend='threads', processes=...": """
         threads nthreads numthreads maxthreads threadcount usethreads threaded multithreading
@@ -109,7 +110,7 @@ _INSTEAD = {
     "workers end with the program, whatever ends it": "daemon daemonic",
 }
 
-# For each backend, its names in other libraries.
+# For each backend of pmap: its names in other libraries.
 _BACKENDS = {
     "processes": """
         process processpool multiprocessing multiprocess mp loky pebble pathos ray fork spawn
@@ -141,9 +142,8 @@ def no_such_option(
     Args:
         name: the name of the option, as it was given.
         value: the value that it was given.
-        checks: the options that exist, each with the function that raises if a value is not
-            allowed.
-        verb: the name of the verb that was called. Empty: none was, as in ``using``.
+        checks: the options that exist; each has a function that raises if a value is not allowed.
+        verb: the name of the verb that was called; empty if none was called, as in ``using``.
         function: the function that the verb was called with.
     """
     start = f"there is no option {name!r}"
@@ -183,7 +183,7 @@ def refused_by_pool(
 ) -> str:
     """Return the message for a keyword that a `Pool` does not take.
 
-    `call` and `worker` are the options of a call and those of workers, each with its check.
+    `call` has the options of a call, and `worker` those of workers, each with its check.
     """
     option = option_called(name) or ""
     if option in call:
@@ -201,7 +201,7 @@ def refused_by_pool(
 
 
 def option_called(name: str) -> str | None:
-    """Return the option of pmap that pmap or another library calls `name`. None: there is none.
+    """Return the option that pmap or another library calls `name`; None if there is none.
 
     >>> option_called("n_jobs"), option_called("chunksize"), option_called("base")
     ('processes', 'chunksize', None)
@@ -215,7 +215,7 @@ def option_called(name: str) -> str | None:
 
 
 def backend_called(value: object) -> str | None:
-    """Return the backend that other libraries call `value`. None: none is known.
+    """Return the backend that other libraries call `value`; None if no library does.
 
     >>> backend_called("loky"), backend_called("threading"), backend_called(3)
     ('processes', 'threads', None)
@@ -227,9 +227,9 @@ def backend_called(value: object) -> str | None:
 
 
 def _known(name: str, value: object, checks: Mapping[str, Callable[[str, object], object]]) -> str:
-    """Return what pmap has for an option that other libraries call `name`: the end of a message.
+    """Return the end of a message: what pmap has for an option that other libraries call `name`.
 
-    It is empty if no library is known to have such an option.
+    The text is empty if no library is known to have such an option.
 
     >>> _known("cores", 2, {"processes": lambda _name, value: value})
     "; did you mean 'processes'? Write processes=2"
@@ -245,7 +245,7 @@ def _known(name: str, value: object, checks: Mapping[str, Callable[[str, object]
 
 
 def _as_option(option: str, value: object, check: Callable[[str, object], object]) -> str:
-    """Return how to write in pmap a value that was given for an option of another library."""
+    """Return how to write in pmap the value that was given to another library's option."""
     if option == "processes" and isinstance(value, int | float) and value <= 0:
         return "Leave it out for one worker per CPU"
     if (
@@ -258,12 +258,12 @@ def _as_option(option: str, value: object, check: Callable[[str, object], object
     if option == "backend":
         value = backend_called(value) or value
     if option == "progress" and isinstance(value, int):
-        # What other libraries give here is a level of verbosity; in pmap it is true or false.
+        # Other libraries give a level of verbosity here; in pmap the option is true or false.
         value = bool(value)
     try:
         check(option, value)
     except Exception as error:
-        # The value is not allowed: the exception says which values are.
+        # `value` is not allowed. The exception says which values are allowed.
         return str(getattr(error, "allowed", option))
     return f"Write {option}={short_repr(value, 40)}"
 
@@ -273,7 +273,7 @@ def _plain(name: str) -> str:
 
 
 def _name(function: object) -> str:
-    """Return the name of `function` if it can stand in an example of code; else "f"."""
+    """Return the name of `function`, or "f" if the name cannot stand in an example of code."""
     name = name_of(function)
     return name if name.replace(".", "").isidentifier() else "f"
 
@@ -287,12 +287,12 @@ def _partial(verb: str, f: str, name: str = "", value: object = None) -> str:
 def _own_argument(name: str, function: object) -> bool | None:
     """Return whether `function` has a parameter for the keyword `name`.
 
-    None: it takes any keyword, or its signature is unknown.
+    Return None if it takes any keyword, or if its signature is unknown.
     """
     import inspect
 
     signature: inspect.Signature | None = None
-    # A built-in may have no signature, or a `__signature__` may be faulty.
+    # A built-in function may have no signature, and a `__signature__` may be faulty.
     with suppress(Exception):
         signature = inspect.signature(function) if callable(function) else None
     if signature is None:

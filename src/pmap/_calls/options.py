@@ -1,8 +1,9 @@
-"""The options: their names, types, defaults and checks, each in one place.
+"""The options: the name, type, default and check of each stand in one place.
 
 To add an option, add a field to `WorkerOptions` (which workers run the call) or to `CallOptions`
 (how the call runs), a check below them, and a line to `Options`, the type of ``**options``. A test
-holds that they agree. The classes are no dataclasses, whose module takes long to import.
+compares the three. The classes are no dataclasses, because the module of these takes long to
+import.
 """
 
 import os
@@ -35,14 +36,14 @@ from .._types import (
 )
 
 if TYPE_CHECKING:
-    # typing.TypedDict takes `closed` only from Python 3.15 on.
+    # Only from Python 3.15 on does `typing.TypedDict` take the argument `closed`.
     from typing_extensions import TypedDict
 else:
     from typing import TypedDict
 
-# `float("inf")` and not `math.inf`: to import `math` takes longer than all checks.
+# `math.inf` is not used here: to import `math` takes longer than all checks.
 _INFINITE: Final = float("inf")
-# The check of an option, a function: it is given the option's name and value, and returns the value
+# The check of an option is a function. It gets the option's name and value, and returns the value
 # to keep, or raises OptionError.
 Check: TypeAlias = Callable[[str, object], object]
 
@@ -51,20 +52,21 @@ NO_INTERPRETERS: Final = (
     "backend='interpreters' needs Python 3.14 or later, which has concurrent.interpreters; this is "
     f"Python {sys.version_info[0]}.{sys.version_info[1]}"
 )
-# Those that this Python has.
+# The start methods that this Python has.
 BACKENDS_HERE: Final[tuple[Backend, ...]] = tuple(
     [name for name in BACKENDS if name != "interpreters" or sys.version_info >= (3, 14)]
 )
-# Not multiprocessing.get_all_start_methods: that import takes longer than that of pmap.
+# `multiprocessing.get_all_start_methods` is not called, because its import takes longer than that
+# of pmap.
 START_METHODS: Final[tuple[StartMethod, ...]] = (
     get_args(StartMethod) if hasattr(os, "fork") else ("spawn",)
 )
 
 
 def whole(value: object) -> int | None:
-    """Return `value` as an int. None: it is no integer.
+    """Return `value` as an int; None if it is no integer.
 
-    NumPy's integers are accepted. A bool is not, although it is an int: ``processes=True`` is a
+    NumPy's integers are accepted. A bool is refused, although it is an int: ``processes=True`` is a
     mistake.
     """
     if isinstance(value, SupportsIndex) and not isinstance(value, bool):
@@ -76,7 +78,7 @@ def whole(value: object) -> int | None:
 
 
 def _count(meaning_of_none: str) -> Check:
-    """Return a check for options that count something: it accepts an int >= 1, or None."""
+    """Return the check for an option that counts something: an int >= 1, or None."""
 
     def check(name: str, value: object) -> int | None:
         if value is None:
@@ -90,7 +92,7 @@ def _count(meaning_of_none: str) -> Check:
 
 
 def _one_of(words: tuple[str, ...], meaning_of_none: str = "") -> Check:
-    """Return a check for options that are one of `words`, or None where None has a meaning."""
+    """Return the check for an option that is one of `words`, or None if None has a meaning."""
 
     def check(name: str, value: object) -> object:
         if (value is None and meaning_of_none) or (isinstance(value, str) and value in words):
@@ -111,7 +113,7 @@ def _meant(value: object, words: tuple[str, ...]) -> str:
 
 
 def seconds_of(value: object) -> float | None:
-    """Return `value` as a number of seconds. None: it is no number."""
+    """Return `value` as a number of seconds; None if it is no number."""
     if isinstance(value, bool) or not isinstance(value, SupportsFloat):
         return None
     try:
@@ -125,7 +127,7 @@ def _backend(name: str, value: object) -> object:
         if value == "interpreters" and sys.version_info < (3, 14):
             raise OptionError(name, value, NO_INTERPRETERS)
         return _word_of_backend(name, value)
-    # The module is imported only if the backend is an engine and no word.
+    # The module is imported only for an engine: most backends are given by a word.
     from .engine_options import checked_engine
 
     return checked_engine(name, value, _word_of_backend)
@@ -143,7 +145,7 @@ def _inner_worker(name: str, value: object) -> bool | None:
 
 
 def _timeout(name: str, value: object) -> float | None:
-    # A NaN has to be refused by a test of its own, since every comparison with it is false.
+    # A NaN has a test of its own, because every comparison with a NaN is false.
     seconds = seconds_of(value)
     if value is None or (seconds is not None and seconds > 0):
         return None if seconds == _INFINITE else seconds
@@ -220,20 +222,20 @@ def _yes_or_no(name: str, value: object) -> bool:
 
 
 def _progress(name: str, value: object) -> object:
-    # The module is imported only when this option is given.
+    # The module is imported only if a call or ``using`` gives this option.
     from .progress_check import checked_progress
 
     return checked_progress(name, value)
 
 
 def _trace(name: str, value: object) -> object:
-    from .trace_check import checked_trace  # the module is imported only when this option is given
+    from .trace_check import checked_trace  # the module is imported only if this option is given
 
     return checked_trace(name, value)
 
 
 def _checkpoint(name: str, value: object) -> object:
-    # The module is imported only when this option is given.
+    # The module is imported only if a call or ``using`` gives this option.
     from .checkpoint_check import checked_checkpoint
 
     return checked_checkpoint(name, value)
@@ -246,7 +248,8 @@ def _initializer(name: str, value: object) -> object:
 
 
 def _initargs(name: str, value: object) -> tuple[object, ...]:
-    # A string is iterable, but initargs=("text") is a tuple whose comma was forgotten.
+    # A string is refused, although it is iterable: initargs=("text") is a tuple whose comma was
+    # forgotten.
     if is_iterable(value) and not isinstance(value, str | bytes):
         return tuple(value)
     raise OptionError(name, value, f"{name} is a tuple of arguments for the initializer, as (1,)")
@@ -263,7 +266,7 @@ def _pool(name: str, value: object) -> object:
 class WorkerOptions(NamedTuple):
     """The options of workers.
 
-    Calls for which these are equal share one pool.
+    Calls with equal options of workers share one pool.
     """
 
     processes: int | None = None
@@ -304,9 +307,9 @@ class CallOptions(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """The options that a verb was given, by `using` or in a call, and the pool it was given.
+    """The options that a verb got, by `using` or in a call, and the pool that it got.
 
-    `given` has the names of the options that were set, also of those set to their default values.
+    `given` has the names of the options that were set, even if they were set to their defaults.
     """
 
     pool: GivenPool | None = None
@@ -478,7 +481,7 @@ if TYPE_CHECKING:
 
 else:
     # Only type checkers need `closed`. To import typing_extensions for it would take a tenth of the
-    # time of pmap's import.
+    # time that the import of pmap takes.
     Options = _Options
     Options.__name__ = Options.__qualname__ = "Options"
 
@@ -486,9 +489,10 @@ else:
 def merge(
     settings: Settings, options: Mapping[str, object], verb: str = "", function: object = None
 ) -> Settings:
-    """Return `settings` with `options` laid over them.
+    """Return `settings` with the values of `options` in place of their own.
 
-    `verb` and `function` are those of the call that gives the options. Empty: no call gives them.
+    `verb` and `function` are those of the call that gives the options; they are empty if no call
+    gives them.
 
     Raises:
         OptionError: an option does not exist, has a value that is not allowed, or contradicts
@@ -501,8 +505,8 @@ def merge(
 
             why = no_such_option(name, options[name], _ALL, verb, function)
             raise OptionError(name, options[name], why)
-    # The type is `Any`: `_replace` wants the type of each field, which only the check of the option
-    # knows.
+    # The type is `Any`, because `_replace` asks for the type of each field, and only the check of
+    # an option knows that type.
     kept: dict[str, Any] = {name: _ALL[name](name, value) for name, value in options.items()}
     merged = Settings(
         pool=kept.get("pool", settings.pool),
@@ -521,11 +525,11 @@ def merge(
             if name in _WORKER:
                 raise OptionError(name, value, f"the given pool has already decided {name}")
     if merged.worker.backend == "interpreters":
-        from . import interpreter_options  # imported only for this backend
+        from . import interpreter_options  # the module is imported only for this backend
 
         interpreter_options.check(in_force(merged))
     if not isinstance(merged.worker.backend, str) or merged.worker.inner_worker is not None:
-        # The module is imported only if the backend is an engine and no word.
+        # The module is imported only for an engine: most backends are given by a word.
         from .engine_options import check
 
         check(in_force(merged), in_force(Settings()), merged.given)
@@ -538,9 +542,7 @@ def worker_options() -> KeysView[str]:
 
 
 def checked(option: str, value: object, name: str) -> object:
-    """Check the value of `option`, which the user gave under another name, and return it.
-
-    An error names `name`.
+    """Check the value of `option`, which the user gave as `name`, and return the value to keep.
 
     Raises:
         OptionError: the value is not allowed. The error has the other name.
@@ -549,7 +551,7 @@ def checked(option: str, value: object, name: str) -> object:
 
 
 def refuse_for_pool(others: Mapping[str, object]) -> None:
-    """Raise `OptionError` for a keyword that a `Pool` does not take; the message helps."""
+    """Raise `OptionError` for a keyword that a `Pool` does not take, with a helpful message."""
     for name, value in others.items():
         # The module is imported only to explain a mistake.
         from .option_names import refused_by_pool
@@ -558,7 +560,7 @@ def refuse_for_pool(others: Mapping[str, object]) -> None:
 
 
 def in_force(settings: Settings) -> dict[str, object]:
-    """Return all options that are in force in `settings`, with their values."""
+    """Return all options of `settings` with their values, also those that were not set."""
     homes = [(settings, _POOL), (settings.worker, _WORKER), (settings.call, _CALL)]
     return {name: getattr(home, name) for home, names in homes for name in names}
 
@@ -574,7 +576,7 @@ def changed(settings: Settings) -> dict[str, object]:
 
 
 def set_options(settings: Settings) -> dict[str, object]:
-    """Return the options that were set, also those that were set to their default values.
+    """Return the options that were set, even those that were set to their defaults.
 
     >>> set_options(merge(Settings(), {"backend": "processes"}))
     {'backend': 'processes'}

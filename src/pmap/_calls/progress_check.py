@@ -41,7 +41,7 @@ def checked_progress(name: str, value: object) -> object:
 
 
 def _is_plain(value: object) -> bool:
-    """Return whether `value` runs when it is called: no coroutine or generator function."""
+    """Return whether `value(...)` runs code: a coroutine or generator function does not."""
     function = value.__func__ if isinstance(value, MethodType) else value
     if isinstance(function, FunctionType):
         return not function.__code__.co_flags & _NO_PLAIN_FUNCTION
@@ -49,6 +49,5 @@ def _is_plain(value: object) -> bool:
 
 
 def _has_tqdm() -> bool:
-    # tqdm is only looked for here, and not imported, since a call that shows no bar does not need
-    # it.
+    # This only looks for tqdm, and does not import it: a call that shows no bar does not need tqdm.
     return "tqdm.auto" in sys.modules or importlib.util.find_spec("tqdm") is not None

@@ -6,7 +6,7 @@ from .._errors import TaskTimeout, WorkerLost
 
 
 def delays(retries: int | Iterable[float]) -> tuple[float, ...]:
-    """Return the seconds to wait before each further try.
+    """Return how many seconds to wait before each further try.
 
     >>> delays(2), delays([0.5, 1])
     ((0.0, 0.0), (0.5, 1.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported, because workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, ParamSpec, TypeVar
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Sync:
-    """A coroutine function that can be called like a plain function; `sync` returns one."""
+    """A coroutine function as a plain function; `sync` returns an object of this class."""
 
     def __init__(self, f: Callable[..., Coroutine[Any, Any, Any]]) -> None:
         self.f = f
@@ -22,14 +22,14 @@ class Sync:
                 vars(self)[name] = value
 
     def __call__(self, *args: object, **kwargs: object) -> object:
-        """Run one call to its end in an event loop of its own; return its result."""
+        """Run one call to its end, in an event loop of its own, and return its result."""
         import asyncio
 
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             return asyncio.run(self.f(*args, **kwargs))
-        # This thread runs an event loop already, as in a notebook. A second one can only run in
+        # This thread runs an event loop already, as in a notebook. A second loop has to run in
         # another thread.
         from concurrent.futures import ThreadPoolExecutor
         from contextvars import copy_context
@@ -73,7 +73,7 @@ def sync(f: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, R]:
         raise TypeError(
             f"sync takes a coroutine function (async def), got {type(f).__name__}: {f!r}"
         )
-    # Type checkers do not know that a `Sync` has the parameters and the result of f.
+    # Type checkers do not know that a `Sync` object has the parameters and the result of f.
     made: Any = Sync(f)
     plain: Callable[P, R] = made
     return plain
@@ -82,8 +82,8 @@ def sync(f: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, R]:
 def _is_coroutine_function(f: object) -> bool:
     import inspect
 
-    # `inspect` finds a coroutine function inside a partial or a method, but not as the `__call__`
-    # of an object.
+    # `inspect` finds a coroutine function inside a partial or a method, but not if it is the
+    # `__call__` of an object.
     return inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(
         getattr(type(f), "__call__", None)  # noqa: B004 - the code, not whether
     )

@@ -10,8 +10,9 @@ def checked_trace(name: str, value: object) -> object:
     """Return `value` if the option may have it: a bool, a `Trace`, or a path for a trace.
 
     Raises:
-        OptionError: `value` is none of these, or there is no directory for the file. It is raised
-            before the call begins, so that it is not noticed only at its end.
+        OptionError: `value` is none of these, or there is no directory for the file. The error
+            comes before the call begins, so that the user need not wait for the end of the call to
+            see it.
     """
     if isinstance(value, bool | Trace):
         return value
@@ -26,7 +27,7 @@ def checked_trace(name: str, value: object) -> object:
             "a trace is saved in a file that ends with .svg (a picture) or .json (for Perfetto and "
             "Chrome)",
         )
-    # `os.path` is used and not `pathlib`, whose import takes long.
+    # `pathlib` is not used, because its import takes long.
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise OptionError(name, value, f"there is no directory {folder!r} to save the trace in")
@@ -34,7 +35,7 @@ def checked_trace(name: str, value: object) -> object:
 
 
 def _path(value: object) -> str | None:
-    """Return a path as text; None if `value` is no path, or a path of bytes."""
+    """Return a path as text; None if `value` is no path, or is a path of bytes."""
     as_text = getattr(type(value), "__fspath__", None)
     path: object = value if as_text is None else as_text(value)
     return path if isinstance(path, str) else None

@@ -9,7 +9,7 @@ from .._transport.own_frames import shows_own_frames, without_own_frames
 def format_traceback(error: BaseException, instead: str | None = None) -> str:
     """Return the traceback of `error` as text, without pmap's own frames.
 
-    `instead` replaces the type and the text of `error` in the last line; None: they are shown.
+    `instead` stands in the last line in place of the type and text of `error`; None keeps them.
     """
     return format_trace(error, error.__traceback__, instead)
 
@@ -17,7 +17,7 @@ def format_traceback(error: BaseException, instead: str | None = None) -> str:
 def format_trace(
     error: BaseException, trace: TracebackType | None, instead: str | None = None
 ) -> str:
-    """Return as text the traceback `trace` of `error`, without pmap's own frames."""
+    """Return the traceback `trace` of `error` as text, without the frames of pmap itself."""
     import traceback
 
     try:
@@ -27,7 +27,7 @@ def format_trace(
             lines = traceback.format_tb(trace)
             return "".join(["Traceback (most recent call last):\n", *lines, f"{instead}\n"])
         return "".join(traceback.format_exception(type(error), error, trace))
-    except BaseException as why:  # the exception's class may have a `__str__` that raises
+    except BaseException as why:  # the class of the exception may have a `__str__` that raises
         if is_ctrl_c(why):
             raise
         name = type(why).__name__

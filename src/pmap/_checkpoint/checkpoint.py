@@ -24,7 +24,7 @@ def _check(path: object, retry_failures: object) -> None:
 
 
 class Checkpoint:
-    """A file that keeps the results of items, for the option `checkpoint`, and to be read.
+    """A file that keeps results of items, for the option `checkpoint`; a program can also read it.
 
     >>> import os, tempfile
     >>> from pmap import Checkpoint, pmap
@@ -35,7 +35,7 @@ class Checkpoint:
     >>> kept.done, kept.failed, kept.results()
     (3, 0, {0: 1, 1: 2, 2: 3})
 
-    The file is read anew each time, also while a call writes to it.
+    Each method and attribute reads the file again, even while a call writes to it.
 
     Loading a result can run any code, as with any pickle: read only files that you trust.
     """
@@ -43,7 +43,7 @@ class Checkpoint:
     __pmap_checkpoint__: ClassVar[bool] = True
 
     def __init__(self, path: str | os.PathLike[str], *, retry_failures: bool = False) -> None:
-        """Name the file; nothing is read or written yet.
+        """Name the file; this neither reads nor writes it.
 
         Args:
             path: the path of the file, which need not exist.
@@ -59,12 +59,12 @@ class Checkpoint:
 
     @property
     def done(self) -> int:
-        """How many results the file has, of all calls; 0 if there is no file."""
+        """The number of results in the file, of all calls together; 0 if there is no file."""
         return self._count(DONE)
 
     @property
     def failed(self) -> int:
-        """How many failures the file has, of all calls; 0 if there is no file."""
+        """The number of failures in the file, of all calls together; 0 if there is no file."""
         return self._count(FAILED)
 
     def _count(self, state: int) -> int:
@@ -77,10 +77,10 @@ class Checkpoint:
             store.close()
 
     def results(self) -> dict[int, Any]:
-        """Return the results of the last call so far, by the index of the item.
+        """Return the results that the last call has so far, by the index of the item.
 
-        The last call is the one that began last, and what it found in the file counts. A result is
-        loaded by ``pickle``, so the classes of results must be there.
+        That is the call that began last; results that it found in the file count as its own.
+        ``pickle`` loads the results, so their classes must be importable.
 
         Raises:
             CheckpointError: there is no such file, it is no checkpoint, or it cannot be read.
@@ -90,7 +90,7 @@ class Checkpoint:
         return {index: loaded_result(data) for index, data in rows}
 
     def failures(self) -> dict[int, Failure]:
-        """Return the failures of the last call so far, by the index of the item.
+        """Return the failures that the last call has so far, by the index of the item.
 
         The text of the input is not kept, so `Failure.input` is "...".
 
@@ -140,7 +140,7 @@ class Checkpoint:
         decide: Callable[[Sorted], object],
         in_thread: bool,
     ) -> Keeping:
-        """Prepare to keep the results of a call; only pmap itself calls this method."""
+        """Begin to keep the results of a call; only pmap itself calls this method."""
         try:
             keys = Keys(identity, seed)
         except NoKeyError as error:

@@ -1,4 +1,4 @@
-"""One call whose results are kept: which items have results, and which it has claimed."""
+"""One call whose results a checkpoint keeps: which items have results, which it has claimed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
@@ -13,7 +13,7 @@ from .store import CLAIMED, DONE, FAILED, Row
 
 
 class CallKeeping:
-    """Decides for each item of a call: its result is in the file, it is to be run, or it waits."""
+    """Decides for each item of a call whether it has a result in the file, has to run, or waits."""
 
     def __init__(
         self,
@@ -26,15 +26,15 @@ class CallKeeping:
         again: bool,
         in_thread: bool,
     ) -> None:
-        """Register the call in the file.
+        """Register the call in the checkpoint file.
 
         Args:
-            session: the use of the file.
-            keys: makes the keys by which items are found in the file.
+            session: the session that uses the file.
+            keys: makes the keys by which the file knows items.
             verb: the name of the verb.
             name: a short name of the function.
-            decide: is called with decisions about items that had to wait for another call.
-            again: whether items that have failed are run again.
+            decide: a function for decisions about items that had to wait for another call.
+            again: whether items that failed in an earlier call run again.
             in_thread: whether items run in the thread that waits for results.
         """
         self._session = session
@@ -43,16 +43,16 @@ class CallKeeping:
         self._decide = decide
         self._again = again
         self._in_thread = in_thread
-        self._thread = get_ident()  # the number of the thread that has last given items of the call
+        self._thread = get_ident()  # the number of the thread that last gave items of the call
         self._read = 0  # how many items of the call have been looked up in the file
-        # For each item that this call has claimed and that has no outcome yet, by its index: its
-        # key in the file.
+        # The items that this call has claimed and that have no outcome yet: the key of each in the
+        # file, by its index.
         self._claimed: dict[int, bytes] = {}
-        # The items that another call is computing, by key: their index in this call, and a text of
-        # the input.
+        # The items that another call is computing: the index of each in this call and a text of its
+        # input, by its key.
         self._held: dict[bytes, tuple[int, str]] = {}
-        # Those of the waiting items of which the scheduler does not know yet that they wait, by
-        # index: key and text.
+        # The items that wait for another call, as long as the scheduler does not know that they
+        # wait: key and text of each, by its index.
         self._to_hold: dict[int, tuple[bytes, str]] = {}
         self.ended: bool = False
         self.number: int = session.add_call(self, verb, name, keys.function)
@@ -71,16 +71,17 @@ class CallKeeping:
             index = start + offset
             row = None if key is None else known.get(key)
             if key is None:
-                # The input cannot be pickled, so the item has no key: it is run, and not kept.
+                # The input of this item cannot be pickled, so the item has no key: it runs, and its
+                # result is not kept.
                 run.append(index)
             elif row is None:
                 self._take(index, key)
                 run.append(index)
             elif row.state == CLAIMED:
                 if self._session.threads.get(key) == get_ident():
-                    # An earlier call of this very thread has claimed the item, and would run it
-                    # only while this thread waits for that call. To wait for it would take for
-                    # ever.
+                    # An earlier call of this very thread has claimed the item. That call would run
+                    # the item only while this thread waits for that call, so this call would wait
+                    # for ever. It runs the item itself.
                     run.append(index)
                 else:
                     self._to_hold[index] = key, short_repr(items[offset])
@@ -99,12 +100,12 @@ class CallKeeping:
     def _take(self, index: int, key: bytes) -> None:
         self._claimed[index] = key
         if self._in_thread:
-            # `get_ident` would not do here: this may run in the session's thread, which takes over
-            # items that waited.
+            # `get_ident` would be wrong here: this code may run in the thread of the session, which
+            # takes over items that waited.
             self._session.threads[key] = self._thread
 
     def _load(self, found: dict[int, object], index: int, row: Row, text: str) -> bool:
-        """Load an outcome from the file into `found`; return whether it could be loaded."""
+        """Load an outcome from the file into `found`; return whether that has succeeded."""
         assert row.value is not None
         try:
             if row.state == DONE:
@@ -132,7 +133,8 @@ class CallKeeping:
             key = self._claimed.get(index)
             if key is None:
                 continue
-            # The outcome is pickled at once: the program may change the result when it has got it.
+            # The outcome is pickled at once, because the program may change the result as soon as
+            # it has got it.
             error = failures.get(offset)
             if error is not None:
                 state, data = FAILED, packed_error(error, attempts(index))
@@ -150,9 +152,9 @@ class CallKeeping:
             self._session.put(Outcome(self, key, index, state, data))
 
     def end(self, then: Callable[[Exception | None], object]) -> None:
-        # The thread that made this call does not run its items any more. So a later call of the
-        # thread can wait until these claims are given up, and need not run the items without the
-        # file.
+        # The thread that made this call does not run its items any more. So a later call of this
+        # thread can wait until the claims are given up. It need not run these items itself, without
+        # the file.
         for key in [*self._claimed.values()]:
             self._session.threads.pop(key, None)
         self._session.end_call(self, then)
@@ -161,11 +163,11 @@ class CallKeeping:
 
     @property
     def holds(self) -> bool:
-        """Whether any item waits for another call that is computing it."""
+        """Whether any item waits for another call, which is computing the item."""
         return bool(self._held)
 
     def claims_left(self) -> list[tuple[bytes, int]]:
-        """Return the claims on items without an outcome (key and owner), and let no item wait."""
+        """End the call; return its claims on items without an outcome: pairs of key, owner."""
         self.ended = True
         self._held.clear()
         left = [(key, self._session.owner) for key in self._claimed.values()]
@@ -174,7 +176,7 @@ class CallKeeping:
         return left
 
     def look_at_held(self) -> None:
-        """Decide about waiting items that have an outcome by now, or that nobody computes now."""
+        """Decide about waiting items that have an outcome now, or that nobody computes now."""
         held = self._held.copy()
         places = {key: index for key, (index, _) in held.items()}
         known = self._session.claim(self, places, again=False)
@@ -195,7 +197,7 @@ class CallKeeping:
 
 
 class _Failed:
-    """Stands for an item's failure that was found in the file."""
+    """Stands for the failure of an item, as it was found in the file."""
 
     def __init__(self, error: Exception, attempts: int) -> None:
         self.error = error
@@ -203,7 +205,7 @@ class _Failed:
 
 
 def _ranges(indices: Sequence[int]) -> tuple[Range, ...]:
-    """Return indices, which are in rising order, as ranges.
+    """Return indices in rising order as ranges.
 
     >>> _ranges([0, 1, 2, 5, 7, 8])
     ((0, 3), (5, 6), (7, 9))
@@ -218,7 +220,7 @@ def _ranges(indices: Sequence[int]) -> tuple[Range, ...]:
 
 
 def _joined(found: Mapping[int, object]) -> tuple[Found, ...]:
-    """Return outcomes, ordered by index; those of neighbouring items are joined into one."""
+    """Return outcomes, ordered by index; the outcomes of neighbouring items become one object."""
     joined: list[Found] = []
     for start, stop in _ranges([*found]):
         outcomes = [found[index] for index in range(start, stop)]

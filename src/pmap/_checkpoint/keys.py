@@ -1,12 +1,13 @@
-"""Digests of functions and inputs that are the same in each run of a program.
+"""Digests of functions and inputs; they are the same in each run of a program.
 
-A plain pickle is not the same in each run: the order of sets differs from process to process, it
-depends on which equal objects are one object, and a function is pickled by its name or with the
-place of its code. So a pickler of this module disables the memo, sorts sets, and describes
+A plain pickle is not the same in each run. The order of a set differs from process to process, the
+pickle depends on which equal objects are one object, and a function is pickled by its name or with
+the place of its code. So the pickler of this module has no memo, sorts sets, and describes
 functions and classes by what they do: code, defaults, closure, and the globals that the code names.
 Names of files and numbers of lines are left out.
 
-Functions and classes of installed packages and of the standard library count by their names.
+Functions and classes of installed packages and of the standard library are described by their names
+only.
 """
 
 import functools
@@ -32,13 +33,13 @@ from .._transport.by_value.shared import Shared
 from .._transport.importable import MAIN_MODULES
 
 DIGEST_SIZE: Final = 16
-# Each digest includes this: the version of the format, and the version of Python's bytecode. If one
-# changes, so does each digest.
+# Each digest includes this value: the version of the format, and the version of Python's bytecode.
+# If either of them changes, so does each digest.
 _FORMAT: Final = (1, sys.implementation.cache_tag)
 
 _ATOMS: Final = frozenset((int, float, complex, str, bytes, bool, type(None)))
 _SETS: Final = frozenset((set, frozenset))
-# Attributes of a class that do not change what it does, or that differ from run to run.
+# Attributes of a class that differ from run to run, or that do not change what the class does.
 _IGNORED: Final = frozenset(
     f"__{name}__"
     for name in (
@@ -63,18 +64,19 @@ _OWN_PACKAGE: Final = __name__.partition(".")[0]
 
 
 class NoKeyError(Exception):
-    """Raised for a value that cannot be told from others, because it cannot be pickled."""
+    """Raised for a value that cannot be distinguished from others, because it cannot be pickled."""
 
 
 def _is_yours(obj: Any) -> bool:
-    """Return whether a function or class is the user's own.
+    """Return whether a function or class is the user's own, and not of an installed package.
 
-    What the user's own do goes into a digest; of all others only the name does.
+    A digest contains what the user's own functions and classes do, and of all others only the
+    names.
     """
     name: object = getattr(obj, "__module__", None)
     if not isinstance(name, str) or name in MAIN_MODULES:
         return True
-    # A function that is made inside another one has no importable name, so its code counts.
+    # A function that is made inside another one has no importable name. So its code is described.
     if "<" in obj.__qualname__:
         return True
     if name.partition(".")[0] == _OWN_PACKAGE or name in sys.builtin_module_names:
@@ -84,7 +86,7 @@ def _is_yours(obj: Any) -> bool:
 
 
 def _code(code: CodeType) -> tuple[object, ...]:
-    """Return what a code object does, leaving out in which file and line it stands."""
+    """Return a description of what a code object does, without its file and lines."""
     return (
         *(code.co_name, code.co_code, code.co_exceptiontable, code.co_flags),
         *(code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount),
@@ -96,9 +98,10 @@ def _code(code: CodeType) -> tuple[object, ...]:
 class _Pickler(pickle.Pickler):
     """A pickler that writes the same bytes for equal values.
 
-    `refer` returns what is written in the place of a function or class.
+    For a function or class, the pickle contains what `refer` returns.
 
-    In its fast mode a pickler has no memo, so it cannot write a value that contains itself.
+    The pickler works in its fast mode, in which it has no memo. So it cannot write a value that
+    contains itself.
     """
 
     def __init__(
@@ -122,12 +125,12 @@ class _Pickler(pickle.Pickler):
 def _cell(cell: CellType) -> tuple[object, ...]:
     try:
         return "cell", cell.cell_contents
-    except ValueError:  # a variable of the closure has no value yet
+    except ValueError:  # the variable of the closure has no value yet
         return ("cell",)
 
 
-# For types whose objects cannot be pickled, or only by name: a function that returns what is
-# pickled in the place of an object.
+# For types whose objects cannot be pickled, or only by their name: functions that return what is
+# pickled in place of an object.
 _STAND_INS: Final[dict[type, Callable[[Any], object]]] = {
     CodeType: _code,
     ModuleType: lambda module: ("module", module.__name__),
@@ -148,7 +151,7 @@ def _bytes(value: object, refer: Callable[[Any], object]) -> bytes:
     Raises:
         NoKeyError: the value cannot be pickled.
     """
-    # The second try, without fast mode, is only for a value that contains itself.
+    # The second try is without fast mode; only a value that contains itself needs it.
     for fast in (True, False):
         out = io.BytesIO()
         large: list[bytes] = []
@@ -165,24 +168,25 @@ def _bytes(value: object, refer: Callable[[Any], object]) -> bytes:
                 continue
             raise NoKeyError(repr(error)) from error
         except Exception as error:
-            # Pickling a value runs its own methods, which may raise anything.
+            # To pickle a value runs methods of the value, which may raise anything.
             raise NoKeyError(repr(error)) from error
         return b"".join([out.getbuffer(), *large])
     raise NoKeyError("it contains itself")
 
 
 class _Description:
-    """Describes an object, with all functions and classes of the user's to which it refers.
+    """Describes an object, and all functions and classes of the user's own to which it refers.
 
-    Each of them is described once, and is a number in all other places. So functions may refer to
-    each other, and the digest depends on the object alone.
+    Each of these is described once; in all other places a number stands for it. So functions may
+    refer to each other, and the digest depends on nothing but the object.
     """
 
     def __init__(self) -> None:
         self._hash = blake2b(digest_size=DIGEST_SIZE)
         self._numbers: dict[int, int] = {}
         self._waiting: list[Any] = []
-        # These references keep all objects alive, so that no other object gets the id of one.
+        # These references keep all described objects alive. Otherwise a new object could get the id
+        # of one of them.
         self._alive: list[Any] = []
 
     def digest(self, value: object) -> bytes:
@@ -201,8 +205,8 @@ class _Description:
         try:
             found = _bytes((name, part), self._refer)
         except NoKeyError:
-            # The object is a lock or an open file, say. Only its type counts, as nothing else of it
-            # is the same in another run.
+            # The object is a lock or an open file, say. Only its type goes into the digest: nothing
+            # else of it is the same in another run.
             found = _bytes((name, "of type", type(part).__qualname__), self._refer)
         return len(found).to_bytes(8, "big") + found
 
@@ -239,17 +243,17 @@ def _parts_of_class(cls: type) -> Iterator[tuple[str, object]]:
 
 
 class Keys:
-    """The keys of one call's items in a checkpoint: the same in each run for equal inputs."""
+    """The keys of one call's items in a checkpoint; equal inputs have the same keys in each run."""
 
     def __init__(self, identity: tuple[object, ...], seed: int | None) -> None:
         """Make a digest of the function, which is part of each key.
 
         Args:
-            identity: the function, and what else all items of the call have in common.
-            seed: the seed of the items' random numbers. None: there is none.
+            identity: the function, and what else is the same for all items of the call.
+            seed: the seed of the items' random numbers; None if there is none.
 
         Raises:
-            NoKeyError: the function cannot be told from others.
+            NoKeyError: the function cannot be distinguished from others.
         """
         self._seed = seed
         self.function: bytes = _Description().digest((identity, seed))
@@ -257,10 +261,10 @@ class Keys:
         self._known: dict[int, tuple[Any, object]] = {}
 
     def of(self, index: int, item: object) -> bytes | None:
-        """Return the key of an item; None: the item cannot be told from others.
+        """Return the key of an item; None if the item cannot be distinguished from others.
 
-        Items with equal inputs have keys of their own: the first, the second, and so on. With a
-        seed the index counts instead, since the random numbers depend on it.
+        If several items have equal inputs, the first, the second and so on have different keys.
+        With a seed the key depends on the index of the item instead, because its random numbers do.
         """
         try:
             data = pickle.dumps(item, 5) if type(item) in _ATOMS else _bytes(item, self._refer)

@@ -1,4 +1,4 @@
-"""Results and errors of items as the bytes that the file of a checkpoint keeps."""
+"""Results and errors of items as bytes, which the file of a checkpoint keeps."""
 
 import pickle
 from typing import Any, Final
@@ -6,15 +6,15 @@ from typing import Any, Final
 from .._jobs.item_errors import Item, restore
 from .._transport.failure_record import capture
 
-# Stands for the text of an input that the file does not keep.
+# Stands in place of the text of an input, because the file does not keep that text.
 UNKNOWN: Final = "..."
 
 
 def packed_result(value: object) -> bytes | None:
-    """Return a result as bytes; None: it cannot be pickled."""
+    """Return a result as bytes; None if it cannot be pickled."""
     try:
         return pickle.dumps(value, 5)
-    except Exception:  # the result cannot be pickled (it may be a lambda), so it is not kept
+    except Exception:  # pickle refuses it; it may be a lambda, say, which cloudpickle takes
         import cloudpickle
 
         try:
@@ -25,7 +25,7 @@ def packed_result(value: object) -> bytes | None:
 
 
 def loaded_result(data: bytes) -> Any:
-    """Return the result from its bytes; raises what its loading raises."""
+    """Return the result from its bytes; an exception of the loading is passed on."""
     return pickle.loads(data)
 
 
@@ -43,13 +43,15 @@ def loaded_error(data: bytes, item: Item) -> tuple[Exception, int]:
 
 
 def _name_once(error: Exception, item: Item) -> None:
-    """Leave one note of the item that failed: `error` was kept with one, and `restore` adds one.
+    """Leave only one note about the failed item: the kept error has one, and `restore` adds one.
 
-    They differ where the item has another index now, and where the text of its input is not known.
+    The two notes differ if the item has another index now, or if the text of its input is not
+    known.
     """
     notes: list[str] = getattr(error, "__notes__", [])
     begin = f", {item.function}("
     ours = [at for at, note in enumerate(notes) if note.startswith("pmap: item ") and begin in note]
-    # The function may have called a verb with the same function. The last notes are of this item.
+    # The function may itself have called a verb with the same function, which has added notes, too.
+    # The last notes are those of this item.
     if len(ours) > 1 and ours[-1] == len(notes) - 1:
         del notes[ours[-1 if item.input == UNKNOWN else -2]]

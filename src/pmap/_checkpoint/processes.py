@@ -1,32 +1,33 @@
-"""Which process has claimed items in a checkpoint file, and whether that process lives."""
+"""Which process has claimed items in a checkpoint file, and whether that process is alive."""
 
 import os
 import time
 from functools import cache
 from typing import Final
 
-# Each process that uses the file writes a sign of life into it every `BEAT` seconds. If nothing
-# else tells, a process without a sign for that long is taken for dead.
+# Each process that uses the file writes a sign of life into it every `BEAT` seconds. A process that
+# has written none for `_SILENT` seconds counts as dead, unless the system shows whether it is
+# alive.
 BEAT: Final = 5.0
 _SILENT: Final = 60.0
-# After this many seconds without a sign of life, a process that lives is taken to have forgotten
-# its claims: its disk may have been full when it wanted to give them up.
+# If a process that is alive has written no sign of life for this many seconds, its claims do not
+# count any more: its disk may have been full when it wanted to give them up.
 _STUCK: Final = 600.0
 
 
 def _place() -> str:
-    """Return which boot of the machine, and which namespace, process ids belong to; "": unknown."""
+    """Return the boot and the namespace to which this process's id belongs; "" if unknown."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot:
             return f"{boot.read().strip()}/{os.readlink('/proc/self/ns/pid')}"
-    except OSError:  # this is not Linux, or there is no /proc
+    except OSError:  # the system is not Linux, or has no /proc
         return ""
 
 
 def _began(pid: int) -> str | None:
-    """Return when a process was started, in ticks since the boot.
+    """Return the time at which a process was started, in clock ticks since the boot.
 
-    None: there is no such process.
+    Return None if there is no such process.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
@@ -42,15 +43,15 @@ def _this(pid: int) -> str:
 
 
 def this_process() -> str:
-    """Return a text that identifies this process, even among later ones with the same id."""
+    """Return a text that identifies this process; a later process with the same id has another."""
     return _this(os.getpid())
 
 
 def is_alive(process: str, beat: float) -> bool:
-    """Return whether a process lives. `beat` is the time of its last sign of life.
+    """Return whether a process is alive. `beat` is the time of its last sign of life.
 
-    Where that cannot be seen (another machine or container, not Linux), it lives if its last sign
-    of life is not old.
+    If that cannot be found out (on another machine, in another container, or if this is not Linux),
+    a process counts as alive as long as its last sign of life is not old.
     """
     pid, began, place = process.split(" ", 2)
     if place and place == this_process().split(" ", 2)[2]:

@@ -1,9 +1,9 @@
-"""A checkpoint file in use: one connection and one thread that writes, for all its calls.
+"""A checkpoint file in use: all calls share one connection and one thread that writes.
 
 Outcomes of items come from threads that run pmap's loop and may hold its lock. So these threads
-only append the outcomes to a deque, as bytes. The thread of the session writes all outcomes of a
-hundredth of a second in one transaction, again and again. If the process is killed, the outcomes
-that are in the deque are lost.
+only append the outcomes, as bytes, to a deque. The thread of the session takes all outcomes that
+come within a hundredth of a second, and writes them in one transaction. If the process is killed,
+the outcomes that are in the deque are lost.
 """
 
 import os
@@ -22,43 +22,44 @@ from .._transport.process_role import daemon
 from .processes import BEAT
 from .store import Row, Store
 
-# After this many seconds the thread looks again in the file for outcomes of items that another call
-# is computing.
+# The interval, in seconds, at which the thread looks into the file for outcomes of items that
+# another call is computing.
 _LOOK: Final = 0.1
-# Seconds until the next try to write, if one has failed.
+# If the thread could not write, it tries again after this many seconds.
 _AGAIN: Final = 1.0
-# The thread writes what has come within this many seconds in one transaction, since a transaction
-# of one outcome costs about as much as one of ten.
+# The thread writes in one transaction what comes within this many seconds: a transaction of one
+# outcome takes about as long as one of ten.
 _GATHER: Final = 0.01
-# How many outcomes that could not be written are kept, to be written later, at most. Items beyond
-# this number have to be computed anew in a later run.
+# At most this many outcomes that could not be written are kept to be written later. A later run has
+# to compute all other items again.
 _MOST_UNWRITTEN: Final = 100_000
-# How many keys are looked up in one transaction: so few that the thread can write in between.
+# So many keys are looked up in one transaction; the number is small, so that the thread can write
+# in between.
 _TOGETHER: Final = 5_000
 
 
 class KeptCall(Protocol):
-    """What a session needs of a call whose results are kept."""
+    """What a session uses of a call whose results are kept."""
 
     number: int  # the number of the call in the file
     ended: bool  # whether the call has ended and given up its claims
 
     @property
     def holds(self) -> bool:
-        """Whether any item waits for another call that is computing it."""
+        """Whether any item waits for another call, which is computing the item."""
         ...
 
     def claims_left(self) -> list[tuple[bytes, int]]:
-        """Return the claims on items without an outcome (key and owner), and let no item wait."""
+        """End the call; return its claims on items without an outcome: pairs of key, owner."""
         ...
 
     def look_at_held(self) -> None:
-        """Decide about waiting items that have an outcome by now, or that nobody computes now."""
+        """Decide about waiting items that have an outcome now, or that nobody computes now."""
         ...
 
 
 class Outcome(NamedTuple):
-    """What is written to the file for an item: the arguments of `Store.write`, and the call."""
+    """What is written to the file for an item: its call, and the arguments of `Store.write`."""
 
     keeping: KeptCall
     key: bytes
@@ -68,14 +69,14 @@ class Outcome(NamedTuple):
 
 
 class _End(NamedTuple):
-    """Stands in the queue for the end of a call: `then` is called when all before it is written."""
+    """Stands in the queue for the end of a call; `then` is called when its outcomes are written."""
 
     keeping: KeptCall
     then: Callable[[Exception | None], object]
 
 
 class Session:
-    """The use of one file by this process, from the first call that needs it to the last one."""
+    """The use of one file by this process, while calls need the file."""
 
     def __init__(self, path: str) -> None:
         """Open the file.
@@ -84,27 +85,27 @@ class Session:
             CheckpointError: the file cannot be used.
         """
         self._store = Store(path)
-        # Only one thread at a time may use the connection, and holds this lock meanwhile.
+        # A thread holds this lock while it uses the connection, since only one may do so at a time.
         self._lock = RLock()
         try:
             self.owner: int = self._store.add_owner()
         except BaseException:
             self._store.close()
             raise
-        # The outcomes that the thread has not seen yet.
+        # The outcomes that the thread of the session has not taken yet.
         self._outcomes: deque[Outcome] = deque()
-        # What else the thread has to do: end calls, give warnings; None: look for outcomes, those
-        # in the deque and those of other calls.
+        # What else the thread of the session has to do: end calls, and give warnings. None asks it
+        # to look for outcomes, in the deque and in the file.
         self._queue: SimpleQueue[_End | str | None] = SimpleQueue()
-        # Whether the thread may be waiting at the queue, with nothing in the deque.
+        # Whether the thread may be waiting for the queue while the deque is empty.
         self._idle = True
         self._calls: set[KeptCall] = set()
         self._has_thread = False  # whether the thread was started; guarded by `_sessions_lock`
         self._unwritten: list[Outcome] = []
         self._error: CheckpointError | None = None
         self._last_beat = monotonic()
-        # For items that a thread will run only while it waits for results of its call: that thread,
-        # by the key of the item.
+        # Items that a thread will run only while it waits for results of its call: the number of
+        # that thread, by the key of the item.
         self.threads: dict[bytes, int] = {}
 
     # --- for the threads that make calls ---------------------------------------------------------
@@ -115,7 +116,7 @@ class Session:
             number = self._store.add_call(verb, name, function)
         with _sessions_lock:
             self._calls.add(keeping)
-            # The thread of the session may still run, although no call was left: see `_leave`.
+            # The thread of the session may still run, even if no call was left: see `_leave`.
             if not self._has_thread:
                 self._has_thread = True
                 Thread(target=self._work, name="pmap-checkpoint", daemon=daemon()).start()
@@ -124,9 +125,9 @@ class Session:
     def claim(
         self, keeping: KeptCall, places: dict[bytes, int], *, again: bool
     ) -> dict[bytes, Row]:
-        """Claim items for a call, as `Store.claim` does.
+        """Claim items for a call, by `Store.claim`.
 
-        For a call that has ended, claim nothing.
+        If the call has ended, claim nothing.
         """
         found: dict[bytes, Row] = {}
         keys = [*places]
@@ -139,22 +140,24 @@ class Session:
         return found
 
     def put(self, outcome: Outcome) -> None:
-        """Queue an outcome; any thread may call this, whatever locks it holds."""
+        """Queue an outcome; any thread may call this method, whatever locks it holds."""
         self._outcomes.append(outcome)
-        # The thread sets `_idle` before it looks into the deque, and this looks at `_idle` after
-        # the deque has the outcome. So one of both sees what the other has done.
+        # The thread of the session sets `_idle` before it looks into the deque. This thread reads
+        # `_idle` after it has put the outcome into the deque. So at least one of them sees what the
+        # other has done.
         if self._idle:
             self._queue.put(None)
 
     def warn(self, text: str) -> None:
-        """Queue a warning.
+        """Queue a warning, which the thread of the session will give.
 
-        It is not given here: it may run code of the program, and this thread may hold a lock.
+        The warning is not given here, because it may run code of the program, and this thread may
+        hold a lock.
         """
         self._queue.put(text)
 
     def look_soon(self) -> None:
-        """Let the thread look now for outcomes of items that wait; any thread may call this."""
+        """Let the session look now for outcomes of waiting items; any thread may call this."""
         self._queue.put(None)
 
     def end_call(self, keeping: KeptCall, then: Callable[[Exception | None], object]) -> None:
@@ -166,12 +169,12 @@ class Session:
     def _work(self) -> None:
         try:
             self._serve()
-        except BaseException as error:  # whatever went wrong, no call may wait for ever for its end
+        except BaseException as error:  # whatever it is, no call may wait for its end for ever
             self._end_all(error)
             raise
 
     def _end_all(self, error: BaseException) -> None:
-        """End all calls with `error`, which is due to a fault of pmap itself."""
+        """End all calls with `error`, which shows a fault in pmap itself."""
         with _sessions_lock:
             if _sessions.get(self._store.path) is self:
                 del _sessions[self._store.path]
@@ -191,10 +194,10 @@ class Session:
                     _warn(given)
                 elif given is not None:
                     ends.append(given)
-            # A call puts its end into the queue when all its outcomes are in the deque. So these
-            # outcomes are taken after that end.
+            # A call puts its end into the queue after all its outcomes are in the deque. So this
+            # takes all outcomes of the calls whose ends were taken above.
             self._take_outcomes()
-            with self._lock:  # from here on nothing more is claimed for the calls that are ending
+            with self._lock:  # from here on, no items are claimed for the calls that end
                 given_up = [claim for end in ends for claim in end.keeping.claims_left()]
             self._write(given_up)
             outcomes = [(end.then, self._outcome_of(end.keeping)) for end in ends]
@@ -205,7 +208,7 @@ class Session:
                 then(error)
 
     def _received(self) -> list[_End | str | None]:
-        """Wait until there is something to do; return what the queue has."""
+        """Wait until the thread has something to do; return what is in the queue."""
         wait = BEAT
         if self._unwritten:
             wait = _AGAIN
@@ -221,7 +224,7 @@ class Session:
         return found
 
     def _queued(self, wait: float) -> list[_End | str | None]:
-        """Return what the queue has; wait at most `wait` seconds until it has something."""
+        """Return what is in the queue; if it is empty, wait for at most `wait` seconds."""
         found: list[_End | str | None] = []
         with suppress(Empty):
             found.append(self._queue.get(timeout=wait))
@@ -251,7 +254,7 @@ class Session:
             self._error = None
 
     def _outcome_of(self, keeping: KeptCall) -> Exception | None:
-        """Return the error for a call that ends, if some of its outcomes could not be written."""
+        """Return the error of a call that ends, if some of its outcomes could not be written."""
         if self._error is None or all(o.keeping is not keeping for o in self._unwritten):
             return None
         self._unwritten = [o for o in self._unwritten if o.keeping is not keeping]
@@ -263,7 +266,7 @@ class Session:
     def _look_at_held(self) -> None:
         for keeping in [*self._calls]:
             if keeping.holds:
-                # If the file cannot be read at this moment, the thread tries again later.
+                # If the file cannot be read at this moment, the thread tries later.
                 with suppress(CheckpointError):
                     keeping.look_at_held()
 
@@ -274,10 +277,10 @@ class Session:
                 self._store.beat(self.owner)
 
     def _leave(self, ended: set[KeptCall]) -> bool:
-        """Remove the calls that have ended; if no call is left, close the file and return True."""
+        """Remove the calls that have ended; if none is left, close the file and return True."""
         with _sessions_lock:
             self._calls -= ended
-            # Another thread may have found this session for a call that it has not added yet.
+            # Another thread may have got this session for a call, and not have added the call yet.
             if self._calls or self._awaited:
                 return False
             _sessions.pop(self._store.path, None)
@@ -286,25 +289,25 @@ class Session:
         self._store.close()
         return True
 
-    # How many calls were given this session and have not been added to it yet.
+    # The number of calls that got this session from `enter` and have not been added yet.
     _awaited = 0
 
 
 def _warn(text: str) -> None:
-    # A filter of the program may turn the warning into an error, which must not end the thread.
+    # A filter of the program may turn the warning into an error, which must not end this thread.
     with suppress(Exception):
         warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 _sessions: dict[str, Session] = {}
 _sessions_lock = RLock()
-# If this process was forked: the sessions of its parent. They are kept and never closed, because to
-# close their connections would release locks that the parent holds.
+# In a forked process, these are the sessions of its parent. They are never closed: to close their
+# connections would release locks that the parent holds.
 _of_parent: list[Session] = []
 
 
 def enter(path: str) -> Session:
-    """Return the session of a file, for a call that is about to be added by `add_call`.
+    """Return the session of a file, for a call that `add_call` will add next.
 
     Raises:
         CheckpointError: the file cannot be used.
@@ -318,13 +321,13 @@ def enter(path: str) -> Session:
 
 
 def entered(session: Session) -> None:
-    """Record that the call that `enter` had announced has been added, or will not be made."""
+    """Record that the call for which `enter` was called is added now, or will never be."""
     with _sessions_lock:
         session._awaited -= 1
         if session._awaited or session._calls:
             return
         if session._has_thread:
-            # The session's thread finds that no call is left, and closes the file.
+            # The thread of the session will find that no call is left, and will close the file.
             session.look_soon()
         else:
             _sessions.pop(session._store.path, None)

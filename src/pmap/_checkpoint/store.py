@@ -1,7 +1,7 @@
-"""The file of a checkpoint: an SQLite database, and what is read from it and written to it.
+"""The file of a checkpoint, an SQLite database: what pmap reads from it and writes to it.
 
-Each transaction is one that other processes see as a whole. In SQLite's WAL mode, what was
-committed outlives the death of this process; only a loss of power can take the last seconds.
+Other processes see either all of a transaction or nothing of it. In SQLite's WAL mode, what was
+committed stays when this process is killed. Only a loss of power may lose the last seconds.
 """
 
 import os
@@ -14,16 +14,16 @@ from typing import Final, NamedTuple
 from .._errors import CheckpointError
 from . import processes
 
-# The bytes "pmap", which SQLite keeps in the head of the file to identify it.
+# The bytes "pmap", by which SQLite identifies the file; they are in its header.
 APPLICATION_ID: Final = 0x706D6170
 VERSION: Final = 1
 CLAIMED, DONE, FAILED = range(3)
-# How many seconds to wait while another process writes, before an error says that the file is
-# locked.
+# If another process is writing, SQLite waits this many seconds before it raises the error that the
+# file is locked.
 BUSY: Final = 20.0
-# Further settings for each connection; only tests set them.
+# Further SQLite settings for each connection; only tests use them.
 SETTINGS: tuple[str, ...] = ()
-# How many keys are looked up in one query: older versions of SQLite take at most 999 parameters.
+# So many keys are looked up in one query: older versions of SQLite take at most 999 parameters.
 _KEYS: Final = 500
 
 _SCHEMA: Final = """
@@ -51,13 +51,13 @@ CREATE TABLE owners (
 """
 
 
-# For each open connection of this process: the path of the file, and the number under which it
-# claims items.
+# For each open connection of this process: the path of the file, and the number of the owner for
+# which it claims items.
 _owners_here: set[tuple[str, int]] = set()
 
 
 class Row(NamedTuple):
-    """What the file has for an item: an outcome, or a claim of the process that computes it."""
+    """What the file has for an item: an outcome, or the claim of a process that computes it."""
 
     state: int
     owner: int | None
@@ -65,10 +65,10 @@ class Row(NamedTuple):
 
 
 class Store:
-    """One connection to the file. Only one thread may use it at a time."""
+    """One connection to the file; only one thread may use it at a time."""
 
     def __init__(self, path: str, *, must_exist: bool = False) -> None:
-        """Open the file, or make it.
+        """Open the file; make it if there is none.
 
         Raises:
             CheckpointError: the file cannot be opened or made, or is no checkpoint.
@@ -92,7 +92,7 @@ class Store:
         run = self._connection.execute
         application, version = self._marks()
         if application != APPLICATION_ID and self._has_tables():
-            # Another process may have just made the file, so its marks are read again.
+            # Another process may just have made the file, so the file's marks are read again.
             application, version = self._marks()
             if application != APPLICATION_ID:
                 raise CheckpointError(self.path, "is a database of another program")
@@ -101,7 +101,7 @@ class Store:
                 self.path,
                 f"was made by another version of pmap (its format is {version}, not {VERSION})",
             )
-        # Only now is the file changed: if it is a file of another program, it stays as it was.
+        # The file is not changed before this line, so a file of another program stays as it is.
         self._write_ahead()
         run("PRAGMA synchronous=NORMAL")
         for setting in SETTINGS:
@@ -109,7 +109,7 @@ class Store:
         if application == APPLICATION_ID:
             return
         with self._transaction():
-            # Another process has made the file at the same time: that is no error.
+            # Another process has made the tables at the same time, which is no error.
             if self._marks()[0] == APPLICATION_ID:
                 return
             for statement in _SCHEMA.split(";"):
@@ -118,9 +118,9 @@ class Store:
             run(f"PRAGMA application_id={APPLICATION_ID}")
 
     def _write_ahead(self) -> None:
-        """Set SQLite's WAL mode.
+        """Put the file into SQLite's WAL mode.
 
-        SQLite does not wait for a lock here, so this method does.
+        SQLite does not wait here if another process holds a lock, so this method waits.
         """
         until = time.monotonic() + BUSY
         while True:
@@ -144,7 +144,7 @@ class Store:
         return bool(tables)
 
     def close(self) -> None:
-        """Close the connection; claims that were made through it do not count any more."""
+        """Close the connection; claims made through it do not count any more."""
         _owners_here.difference_update([(self.path, owner) for owner in self._owners])
         with suppress(sqlite3.Error):
             self._connection.close()
@@ -161,7 +161,7 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
-        """Make all that is done inside one transaction: others see all of it, or nothing."""
+        """Run the block as one transaction: other processes see all of its changes, or none."""
         run = self._connection.execute
         run("BEGIN IMMEDIATE")
         try:
@@ -172,11 +172,10 @@ class Store:
                 run("ROLLBACK")
             raise
 
-    # --- owners: processes that have claimed items
-    # ---------------------------------------------------
+    # --- owners: processes that have claimed items ---------------------------------------------
 
     def add_owner(self) -> int:
-        """Register this process as one that may claim items; return its number."""
+        """Register this process as an owner, which may claim items; return the owner's number."""
         with self._explained("cannot be written"), self._transaction():
             run = self._connection.execute
             cursor = run(
@@ -189,9 +188,9 @@ class Store:
             return cursor.lastrowid
 
     def _living_owners(self) -> set[int]:
-        """Return the processes that still live, and so may compute what they have claimed.
+        """Return the owners whose processes are alive, so that their claims count.
 
-        The others are forgotten.
+        All other owners are removed.
         """
         living: set[int] = set()
         for number, process, beat in self._connection.execute(
@@ -208,12 +207,12 @@ class Store:
         return living
 
     def beat(self, owner: int) -> None:
-        """Record that the owner of some claims lives at this moment."""
+        """Record a sign of life of an owner's process: it is alive at this moment."""
         with self._explained("cannot be written"):
             self._connection.execute("UPDATE owners SET beat=? WHERE id=?", (time.time(), owner))
 
     def remove_owner(self, owner: int) -> None:
-        """Remove the owner of claims, which has none any more."""
+        """Remove an owner that has no claims any more."""
         with self._explained("cannot be written"):
             self._connection.execute("DELETE FROM owners WHERE id=?", (owner,))
 
@@ -238,7 +237,7 @@ class Store:
             places: the index of each item, by its key.
             call: the number of the call.
             owner: the number of the process that claims them.
-            again: whether items that have failed are claimed, too.
+            again: whether to claim items that have failed, too.
 
         Returns:
             What the file has for the other items: an outcome, or the claim of another call.
@@ -282,15 +281,16 @@ class Store:
         outcomes: Iterable[tuple[bytes, int, int, int, bytes]],
         given_up: Iterable[tuple[bytes, int]] = (),
     ) -> None:
-        """Write outcomes, and give claims up, in one transaction.
+        """Write outcomes, and give up claims, in one transaction.
 
         Args:
-            outcomes: key, number of the call, index, state and value of each.
+            outcomes: for each item its key, the number of its call, its index, state and value.
             given_up: the key and the owner of each claim on an item that will have no outcome.
         """
         with self._explained("cannot be written"), self._transaction():
             self._connection.executemany(
-                # To change the row of a claim costs half of what a new row in its place costs.
+                # To change the row of the claim takes half as long as to replace the row by a new
+                # one.
                 "INSERT INTO items (key, call, place, state, value) VALUES (?,?,?,?,?) "
                 "ON CONFLICT (key) DO UPDATE SET call=excluded.call, place=excluded.place, "
                 "state=excluded.state, owner=NULL, value=excluded.value",
@@ -304,16 +304,16 @@ class Store:
     # --- reading the file ------------------------------------------------------------------------
 
     def count(self, state: int) -> int:
-        """Return how many items, of all calls, have the state `state` (such as done or failed)."""
+        """Return how many items of all calls have the state `state`, such as done or failed."""
         with self._explained("cannot be read"):
             query = "SELECT count(*) FROM items WHERE state=?"
             (number,) = self._connection.execute(query, (state,)).fetchone()
             return int(number)
 
     def last_call(self) -> tuple[int, str, str] | None:
-        """Return number, verb and function's name of the call that began last.
+        """Return the number, the verb and the function's name of the call that began last.
 
-        None: there is none.
+        Return None if the file has no call.
         """
         with self._explained("cannot be read"):
             query = "SELECT id, verb, name FROM calls ORDER BY id DESC LIMIT 1"
@@ -321,7 +321,7 @@ class Store:
             return found
 
     def of_call(self, call: int, state: int) -> list[tuple[int, bytes]]:
-        """Return the items of a call that have the state `state`: index and value of each."""
+        """Return the items of a call that have the state `state`: the index and value of each."""
         with self._explained("cannot be read"):
             query = "SELECT place, value FROM items WHERE call=? AND state=? ORDER BY place"
             return self._connection.execute(query, (call, state)).fetchall()

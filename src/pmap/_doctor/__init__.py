@@ -1,1 +1,1 @@
-"""``python -m pmap doctor``: tells what pmap finds on this machine, what works, what to change."""
+"""``python -m pmap doctor`` tells what pmap finds on this machine, what works, what to change."""

@@ -1,6 +1,6 @@
-"""Makes advice of facts about a machine: what to change there, and what is good to know.
+"""Makes advice from facts about a machine: what to change, and what is good to know.
 
-This module only makes texts: it reads and prints nothing.
+This module only makes texts. It neither reads facts nor prints.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,27 +9,28 @@ from typing import Final, NamedTuple, TypeAlias
 from .facts import Facts, Limit
 from .units import cpus_text, size_text
 
-# File descriptors that the caller needs for each worker: five, as counted on Linux with the start
-# methods "forkserver" and "spawn", and five more for large values that are being sent.
+# File descriptors that the caller needs for each worker. On Linux it needs five with the start
+# methods "forkserver" and "spawn", as was counted there, and five more for large values that are
+# being sent.
 FILES_PER_WORKER: Final = 10
 FILES: Final = 64  # how many file descriptors the program itself needs
-# How many processes and threads a call needs besides its workers: other processes of the pool, and
+# A call needs this many processes and threads besides its workers: other processes of the pool, and
 # threads of the caller.
 TASKS: Final = 8
-# If /dev/shm has fewer bytes than this, the doctor notes it. By default Docker gives a container
-# 64 MiB.
+# If /dev/shm has fewer bytes than this, the doctor says so. By default Docker gives a container 64
+# MiB.
 LITTLE_SHM: Final = 1 << 27
-# Bytes of memory that a worker needs for items, besides what it takes when it is idle.
+# Bytes of memory that a worker needs for its items, besides the memory of an idle worker.
 WORKER_MEMORY: Final = 1 << 26
-# The load of the machine (processes that want to run, for each CPU) from which on other programs
-# slow pmap down.
+# The load is the number of processes that want to run, for each CPU. If it is at least this, other
+# programs slow pmap down.
 FULL: Final = 1.25
 
 
 class Advice(NamedTuple):
     """One piece of advice."""
 
-    change: bool  # whether the user should change something; if not, the advice is only information
+    change: bool  # whether the user should change something; if not, it is only information
     text: str
 
 
@@ -37,7 +38,7 @@ Rule: TypeAlias = Callable[[Facts], Iterator[Advice]]
 
 
 def advise(facts: Facts) -> list[Advice]:
-    """Return all advice for a machine; the advice to change something comes first.
+    """Return all advice for a machine; advice to change something comes first.
 
     >>> from pmap._doctor.facts import Facts, Room
     >>> facts = Facts(executable="python", cpus=4, shm=Room(), temp="/tmp", encoding="latin-1")
@@ -49,12 +50,12 @@ def advise(facts: Facts) -> list[Advice]:
 
 
 def is_ill(facts: Facts) -> bool:
-    """Return whether any start method or backend does not work, as trials have shown."""
+    """Return whether the trials show that a start method or a backend does not work."""
     return not all(trial.works for trial in (*facts.methods, *facts.backends))
 
 
 def workers(facts: Facts) -> str:
-    """Return how many workers a pool has here by default, in words."""
+    """Return in words how many workers a pool has here by default."""
     return f"{facts.cpus} worker{'s' * (facts.cpus > 1)}"
 
 

@@ -11,12 +11,13 @@ from .trials import try_backends, try_methods
 
 
 def main() -> int:
-    """Print the report; return the exit code: 1 if a backend or start method does not work."""
-    # A path may have characters that the encoding of stdout cannot write.
+    """Print the report; return the exit code, which is 1 if a backend or start method fails."""
+    # A path may contain characters that the encoding of stdout does not have.
     reconfigure: Callable[..., object] | None = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
-    # Read before the trials, because these use file descriptors and processes themselves.
+    # The facts are read before the trials, because the trials use file descriptors and processes
+    # themselves.
     facts = examine()
     methods, worker = try_methods()
     facts = replace(facts, methods=methods, backends=try_backends(), worker=worker)

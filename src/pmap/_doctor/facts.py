@@ -1,17 +1,17 @@
-"""The facts that the doctor knows about a machine: plain values, so tests can invent a machine."""
+"""The facts that the doctor knows about a machine: plain values, so that tests can make some up."""
 
 from dataclasses import dataclass, field
 from typing import Final, get_args
 
 from .._types import StartMethod
 
-# The names of the start methods of all systems.
+# The start methods of all systems.
 METHODS: Final[tuple[str, ...]] = get_args(StartMethod)
 
 
 @dataclass(frozen=True)
 class Worker:
-    """Facts that a worker process returned about itself. None: unknown, or not set."""
+    """Facts that a worker process has returned about itself; None means unknown or not set."""
 
     pid: int
     memory: int | None = None  # bytes of memory that the worker takes (resident memory)
@@ -24,9 +24,9 @@ class Trial:
     """The outcome of two calls on one backend or with one start method."""
 
     name: str  # the name of the backend or start method
-    error: str = ""  # the exception of a call, in one line; empty: both calls worked
-    first: float = 0.0  # seconds that the first call took, with the start of the workers
-    again: float = 0.0  # seconds that the second call took
+    error: str = ""  # the exception of a call, in one line; empty if both calls worked
+    first: float = 0.0  # seconds of the first call, with the start of the workers
+    again: float = 0.0  # seconds of the second call
     warnings: tuple[str, ...] = ()  # the texts of the warnings that the calls gave
 
     @property
@@ -37,7 +37,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit of this process, and how much of it is used. None: no such limit, or unknown."""
+    """A limit of this process, and how much of it is used; None means no limit, or unknown."""
 
     soft: int | None = None
     hard: int | None = None
@@ -46,7 +46,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Room:
-    """Bytes of memory or of a file system. None: unknown, or no limit."""
+    """Bytes of memory or of a file system; None means unknown, or no limit."""
 
     total: int | None = None
     free: int | None = None
@@ -54,17 +54,17 @@ class Room:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All facts about a machine. None means unknown, as much is if there is no ``/proc``."""
+    """All facts about a machine; None means unknown. Without ``/proc`` much is unknown."""
 
     # --- facts about versions of programs ---
     pmap: str = ""
     place: str = ""
-    # The version of another project's package called pmap, if that is installed.
+    # The version of another project's package with the name pmap, if that is installed.
     namesake: str | None = None
     python: str = ""
     executable: str = ""
     has_gil: bool = True
-    system: str = "linux"  # the value of sys.platform
+    system: str = "linux"  # the value of `sys.platform`
     platform: str = ""
     container: str | None = None  # the file or variable that shows that this is a container
     packages: tuple[tuple[str, str], ...] = ()  # names and versions of installed packages
@@ -73,43 +73,43 @@ class Facts:
     cpus_of_machine: int | None = None
     affinity: int | None = None  # how many CPUs the affinity allows
     quota: float | None = None  # how many CPUs the cgroup allows
-    load: float | None = None  # the average number of processes that ran, over the last minute
+    load: float | None = None  # how many processes were running on average in the last minute
     # --- facts about memory ---
     memory: Room = field(default_factory=Room)
-    group_memory: Room = field(default_factory=Room)  # memory that the cgroup allows
-    shm: Room | None = None  # size of /dev/shm; None: there is no /dev/shm that can be written
-    memfd: bool = True  # whether the system call memfd_create, which makes shared memory, works
+    group_memory: Room = field(default_factory=Room)  # the memory that the cgroup allows
+    shm: Room | None = None  # the size of /dev/shm; None if there is none that can be written
+    memfd: bool = True  # whether shared memory can be made by the system call memfd_create
     # --- facts about limits of this process and user ---
     open_files: Limit = field(default_factory=Limit)
-    tasks: Limit = field(default_factory=Limit)  # processes and threads of this user
-    is_root: bool = False  # whether the user is root, for whom the limit of processes does not hold
-    group_tasks: Limit = field(default_factory=Limit)  # processes and threads of the cgroup
+    tasks: Limit = field(default_factory=Limit)  # the limit of processes and threads of this user
+    is_root: bool = False  # whether the user is root, who has no limit of processes
+    group_tasks: Limit = field(default_factory=Limit)  # limit of processes and threads of a cgroup
     address_space: Limit = field(default_factory=Limit)
     file_size: Limit = field(default_factory=Limit)
     # --- facts about the surroundings of this process ---
     proc: bool = True  # whether /proc can be read
-    temp: str | None = None  # None: no directory for temporary files can be written
+    temp: str | None = None  # the directory for temporary files; None if none can be written
     temp_noexec: bool = False
-    encoding: str = "utf-8"  # the encoding with which text files are opened if none is given
-    closed: tuple[str, ...] = ()  # the standard streams that the program was started without
-    # Names and values of the variables that limit threads and are set.
+    encoding: str = "utf-8"  # the encoding that Python uses for text files if none is given
+    closed: tuple[str, ...] = ()  # the standard streams that the program does not have
+    # Names and values of the variables that are set and limit threads of libraries.
     thread_variables: tuple[tuple[str, str], ...] = ()
-    blas: str | None = None  # name and version of the library with which NumPy multiplies
-    backend_variable: str | None = None  # PMAP_BACKEND, the backend of calls that set none
-    # --- what calls have shown that were made for trial ---
+    blas: str | None = None  # name and version of the library that NumPy multiplies with
+    backend_variable: str | None = None  # PMAP_BACKEND: the backend of calls that set no backend
+    # --- what trial calls have shown ---
     default_method: str = "forkserver"
-    methods: tuple[Trial, ...] = ()  # the outcome of trying each start method that this system has
+    methods: tuple[Trial, ...] = ()  # the outcome of trying each start method of this system
     backends: tuple[Trial, ...] = ()
-    # Facts about a worker of the default start method, or of another that works.
+    # Facts about a worker of the default start method; or of another, if the default does not work.
     worker: Worker | None = None
 
     @property
     def is_linux(self) -> bool:
-        """Whether this is Linux, the platform on which pmap is tested."""
+        """Whether this is Linux, the system on which pmap is tested most."""
         return self.system == "linux"
 
     @property
     def room(self) -> int | None:
-        """How many bytes of memory may still be used: free on the machine and in the cgroup."""
+        """How many bytes of memory can still be used, on the machine and in the cgroup."""
         known = [free for free in (self.memory.free, self.group_memory.free) if free is not None]
         return min(known, default=None)

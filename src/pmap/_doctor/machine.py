@@ -1,4 +1,4 @@
-"""Reads the facts about this machine. A fact that cannot be read is unknown, and no error."""
+"""Reads the facts about this machine. A fact that cannot be read is unknown: this is no error."""
 
 import locale
 import os
@@ -24,13 +24,13 @@ PACKAGES: Final = (
     *("cloudpickle", "typing-extensions", "numpy", "scipy", "pandas", "torch"),
     *("joblib", "tqdm", "ipykernel", "threadpoolctl"),
 )
-# A limit of at least this many bytes counts as no limit: without a limit, version 1 of cgroups has
-# a number near 2**63.
+# A limit of at least this many bytes counts as no limit: version 1 of cgroups gives a number near
+# 2**63 if there is none.
 NO_LIMIT: Final = 1 << 60
 
 
 def examine() -> Facts:
-    """Return the facts about this process and machine, except for those that trials show."""
+    """Return the facts about this process and this machine, but not those that trials show."""
     temp = known(tempfile.gettempdir)
     return Facts(
         pmap=__version__,
@@ -75,32 +75,32 @@ def examine() -> Facts:
 
 
 def known(read: Callable[[], T]) -> T | None:
-    """Return what `read()` returns; if it raises, return None: the fact is unknown."""
+    """Return what `read()` returns; if it raises, return None, since the fact is unknown."""
     try:
         return read()
-    except Exception:  # in a sandbox, reading may fail in any way
+    except Exception:  # reading may fail in any way, for example in a sandbox
         return None
 
 
 def text(path: str) -> str:
-    """Return the text of a file that the kernel provides, such as those in /proc."""
+    """Return the text of a file that the kernel makes, such as those in /proc."""
     with open(path, encoding="ascii", errors="replace") as file:
         return file.read()
 
 
 def version_of(distribution: str) -> str | None:
-    """Return the installed version of a distribution. None: it is not installed."""
+    """Return the installed version of a distribution; None if it is not installed."""
     return known(lambda: metadata.version(distribution))
 
 
 def has_gil() -> bool:
-    """Return whether this Python has a GIL, a lock with which only one thread runs at a time."""
+    """Return whether this Python has a GIL, a lock that only one thread at a time can hold."""
     asked: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)
     return asked() if asked is not None else not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 def container() -> str | None:
-    """Return the file or variable that shows that this is a container. None: there is none."""
+    """Return the file or variable that shows that this is a container; None if there is none."""
     for path in ("/.dockerenv", "/run/.containerenv"):
         if os.path.exists(path):
             return path
@@ -111,19 +111,19 @@ def container() -> str | None:
 
 
 def affinity() -> int | None:
-    """Return how many CPUs the affinity of this process allows. None: the system does not tell."""
+    """Return how many CPUs the affinity of this process allows; None if that is unknown."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 def memory() -> Room:
-    """Return how much memory the machine has, and how much is free."""
+    """Return how much memory the machine has, and how much of it is free."""
     lines = (line.split() for line in text("/proc/meminfo").splitlines())
     sizes = {line[0]: int(line[1]) << 10 for line in lines if len(line) > 1}
     return Room(sizes.get("MemTotal:"), sizes.get("MemAvailable:"))
 
 
 def group_memory(membership: str = MEMBERSHIP, root: str = ROOT) -> Room:
-    """Return the lowest memory limit, and the least free memory, of this process's cgroups."""
+    """Return the lowest memory limit, and the least free memory, of the cgroups of this process."""
     totals: list[int] = []
     frees: list[int] = []
     for hierarchy, folder in group_folders("memory", membership, root):
@@ -136,7 +136,7 @@ def group_memory(membership: str = MEMBERSHIP, root: str = ROOT) -> Room:
 
 
 def group_tasks(membership: str = MEMBERSHIP, root: str = ROOT) -> Limit:
-    """Return limit and use of the cgroup that leaves room for the fewest processes and threads."""
+    """Return limit and use of that cgroup that allows the fewest more processes and threads."""
     found = [
         _bounded(folder, "pids.max", "pids.current")
         for _, folder in group_folders("pids", membership, root)
@@ -149,7 +149,7 @@ def group_tasks(membership: str = MEMBERSHIP, root: str = ROOT) -> Limit:
 
 
 def _bounded(folder: str, most: str, used: str) -> tuple[int | None, int | None]:
-    # Where there is no limit, the file has the text "max". It is no number, so `bound` is None.
+    # If there is no limit, the text of the file is "max", which is no number, and `bound` is None.
     bound = known(lambda: int(text(f"{folder}/{most}")))
     if bound is None or bound >= NO_LIMIT:
         return None, None
@@ -169,15 +169,15 @@ def shared_memory() -> Room:
 
 
 def has_memfd() -> bool:
-    """Return True if the system call memfd_create works; otherwise raise its exception."""
+    """Return True if the system call memfd_create works; otherwise pass its exception on."""
     os.close(os.memfd_create("pmap", os.MFD_CLOEXEC))
     return True
 
 
 def limit(name: str, used: Callable[[], int] | None = None) -> Limit:
-    """Return the limit of this process that the module `resource` calls `name`.
+    """Return that limit of this process which the module `resource` calls `name`.
 
-    If the system does not have this limit, the values of the result are None.
+    If the system does not have this limit, all values of the result are None.
     """
     return known(lambda: _limit(name, used)) or Limit()
 
@@ -193,7 +193,7 @@ def _limit(name: str, used: Callable[[], int] | None) -> Limit:
 
 
 def tasks() -> int:
-    """Return how many processes and threads this user has."""
+    """Return how many processes and threads this user is running."""
     return sum(_threads_of_own())
 
 
@@ -203,20 +203,20 @@ def _threads_of_own() -> Iterator[int]:
         if entry.name.isdecimal():
             try:
                 if entry.stat().st_uid == user:
-                    # For each thread there is a folder in `task`, and so a link; the folder has two
-                    # links of its own.
+                    # The folder `task` has a folder for each thread, and so a link for each thread,
+                    # besides two links of its own.
                     yield os.stat(f"{entry.path}/task").st_nlink - 2
             except OSError:
-                pass  # the process has ended since the list of processes was read
+                pass  # the process has ended since the folder was listed
 
 
 def closed() -> tuple[str, ...]:
-    """Return which of the standard streams this program was started without."""
+    """Return the names of the standard streams that this program does not have."""
     return tuple(name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None)
 
 
 def blas() -> str | None:
-    """Return name and version of the library with which NumPy multiplies. None: unknown."""
+    """Return name and version of the library with which NumPy multiplies; None if unknown."""
     import numpy as np
 
     configuration: object = np.show_config(mode="dicts")

@@ -1,4 +1,4 @@
-"""Makes the lines of the report from facts and advice. This module prints nothing itself."""
+"""Makes the lines of the report from facts and advice; this module prints nothing."""
 
 import textwrap
 from collections.abc import Iterable, Iterator

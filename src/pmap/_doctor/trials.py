@@ -1,6 +1,6 @@
 """Tries each backend and each start method with two calls.
 
-A call that fails, or does not end, does not stop the doctor.
+The doctor goes on if a call fails, or does not end.
 """
 
 import os
@@ -16,18 +16,18 @@ from .._calls.cpus import cpu_count
 from .._calls.options import BACKENDS_HERE, START_METHODS
 from .facts import Trial, Worker
 
-# Seconds that a call may take. It is long, since the first start of a worker after a boot of the
-# machine reads Python from the disk.
+# A call may take this many seconds. That is long, because the first start of a worker after a boot
+# of the machine reads Python from the disk.
 LIMIT: Final = 60.0
-LONGEST: Final = 400  # how many characters of an error or warning are shown
+LONGEST: Final = 400  # this many characters of an error or warning are shown
 
-# What a worker returns about itself: the fields of `Worker` as a tuple, so that the worker need not
-# import the doctor.
+# What a worker returns about itself: the fields of `Worker`, but as a tuple, so that the worker
+# need not import the doctor.
 Said: TypeAlias = tuple[int, int | None, str | None]
 
 
 def try_methods() -> tuple[tuple[Trial, ...], Worker | None]:
-    """Try each start method; return the outcomes, and facts about a worker of the default one."""
+    """Try each start method; return the outcomes, and the facts about a default worker."""
     trials: list[Trial] = []
     known: Worker | None = None
     for method in START_METHODS:
@@ -40,7 +40,7 @@ def try_methods() -> tuple[tuple[Trial, ...], Worker | None]:
 
 
 def try_backends() -> tuple[Trial, ...]:
-    """Try each backend of this Python with as many workers as usual; return the outcomes."""
+    """Try each backend of this Python with the usual number of workers; return the outcomes."""
     count = cpu_count()
     return tuple(
         tried(backend, pmap.using(backend=backend, chunksize=1), count)[0]
@@ -49,13 +49,14 @@ def try_backends() -> tuple[Trial, ...]:
 
 
 def tried(name: str, verb: Map, items: int) -> tuple[Trial, Worker | None]:
-    """Call a verb twice; return the outcome, and facts about a worker. None: a call failed."""
+    """Call a verb twice; return the outcome, and facts about a worker (None if a call failed)."""
     heard: list[warnings.WarningMessage] = []
     try:
         with warnings.catch_warnings(record=True, action="always") as heard:
             first, worker = _timed(verb, items)
             again, _ = _timed(verb, items)
-            # Ends the workers, so that the next trial can use their file descriptors and processes.
+            # This ends the workers, so that the next trial can use their file descriptors and
+            # processes.
             shutdown()
     except Exception as error:
         return Trial(name, _told(error)), None
@@ -65,7 +66,7 @@ def tried(name: str, verb: Map, items: int) -> tuple[Trial, Worker | None]:
 
 def _timed(verb: Map, items: int) -> tuple[float, Worker]:
     begin = time.perf_counter()
-    # The asynchronous form has a time limit, so a start that hangs does not block the doctor.
+    # The asynchronous form takes a time limit. So a start that hangs does not block the doctor.
     later = verb.async_(_look(), range(items))
     try:
         said = later.get(LIMIT)
@@ -76,7 +77,7 @@ def _timed(verb: Map, items: int) -> tuple[float, Worker]:
 
 
 def _look() -> Callable[[int], Said]:
-    """Return a function that is sent to workers by value, as functions of a script are."""
+    """Return a function that is sent to workers by value, like the functions of a script."""
 
     def look(_: int) -> Said:
         memory: int | None = None
@@ -84,7 +85,7 @@ def _look() -> Callable[[int], Said]:
             with open("/proc/self/statm", "rb") as statm:
                 memory = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         except (OSError, ValueError, IndexError):
-            pass  # this is not Linux, or /proc cannot be read
+            pass  # the system is not Linux, or /proc cannot be read
         return os.getpid(), memory, os.environ.get("OMP_NUM_THREADS")
 
     return look

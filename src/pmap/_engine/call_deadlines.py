@@ -1,20 +1,21 @@
-"""The deadlines of whole calls: which comes next, and which calls have passed theirs."""
+"""The deadlines of whole calls: which deadline comes next, and which deadlines have passed."""
 
 import heapq
 
 from .._jobs.job import Job
 
-# Fewer entries than this are not searched for calls that are over, since they take little memory.
+# A list with fewer entries than this is not searched for calls that are over, because so few
+# entries take little memory.
 _FEW = 64
 
 
 class CallDeadlines:
-    """Keeps the times by which calls in progress have to be over; guarded by the engine's lock."""
+    """Keeps the times at which calls have to be over; the engine's lock guards the object."""
 
     def __init__(self, jobs: dict[int, Job]) -> None:
-        """Begin with no deadline.
+        """Begin before any call has a deadline.
 
-        `jobs`: the jobs in progress, by their numbers; the engine removes those that are over.
+        `jobs` has the jobs in progress by their numbers; the engine removes a job that is over.
         """
         self._jobs = jobs
         # Each entry is the time of a deadline, by `time.monotonic`, and the number of the job.
@@ -31,15 +32,15 @@ class CallDeadlines:
         if len(self._heap) >= self._most:
             self._heap = [each for each in self._heap if each[1] in self._jobs]
             heapq.heapify(self._heap)
-            # The next search for entries of ended jobs is at twice the present length, so each
-            # entry is looked at only a few times on average.
+            # The next search for entries of ended jobs is made when the heap has twice its present
+            # length. So each entry is looked at only a few times on average.
             self._most = max(_FEW, 2 * len(self._heap))
         heapq.heappush(self._heap, (until, job.number))
 
     def next(self, other: float | None) -> float | None:
         """Return the time of the next deadline or the time `other`, whichever is earlier.
 
-        None: there is neither.
+        Return None if there is neither.
         """
         heap = self._heap
         while heap and heap[0][1] not in self._jobs:
@@ -49,7 +50,7 @@ class CallDeadlines:
         return heap[0][0] if other is None else min(heap[0][0], other)
 
     def pass_due(self, now: float) -> list[Job]:
-        """Return the jobs whose deadlines have come, and remember that these have passed theirs."""
+        """Return the jobs whose deadlines have passed by now, and remember these jobs."""
         due: list[Job] = []
         while self._heap and self._heap[0][0] <= now:
             _, number = heapq.heappop(self._heap)
@@ -59,7 +60,7 @@ class CallDeadlines:
         return due
 
     def take_passed(self, job: Job) -> bool:
-        """Return whether a job that ends has passed its deadline, and forget the job."""
+        """Return whether the deadline of a job that ends has passed, and forget the job."""
         if job.number not in self._passed:
             return False
         self._passed.remove(job.number)

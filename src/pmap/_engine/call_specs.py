@@ -17,23 +17,23 @@ class CallSpecs:
     """The call specs of the calls in progress, and the call spec of the last call."""
 
     def __init__(self, backend: Backend[Any]) -> None:
-        """Begin without call specs.
+        """Begin before any call spec is made.
 
-        `backend` is told which call specs its workers can forget.
+        `backend` is told which call specs are not needed any more, so that its workers forget them.
         """
         self._backend = backend
         self._last: CallSpec | None = None  # the last call spec, which the next call may share
-        # The last pickled function that was so large that it lies in shared memory: a later call
-        # may use it again.
+        # The last pickled function that is so large that it lies in shared memory. A later call of
+        # this function may send the same memory again.
         self._large: Payload | None = None
-        # The version number of the caller's modules, as it was when `notice_new_code` was called
-        # last.
+        # The version number of the caller's modules when `notice_new_code` was called last; it
+        # changes when a module is loaded again.
         self._code: int | None = None
 
     def pack(self, work: Work, sent_names: SentNames) -> CallSpec:
-        """Return the call spec of a call, with its function pickled.
+        """Pickle the function of a call, and return the call spec.
 
-        Raises what the pickling raises.
+        An exception of the pickling is passed on.
         """
         spec = work.pack(self._last, self._large, sent_names)
         if spec.payload.segment is not None:
@@ -41,7 +41,7 @@ class CallSpecs:
         return spec
 
     def notice_new_code(self) -> bool:
-        """Return whether the program has loaded a module again since this was asked last."""
+        """Return whether the program has loaded a module again since the last such question."""
         version = code_version()
         if version == self._code:
             return False
@@ -67,14 +67,14 @@ class CallSpecs:
                 self._backend.drop(spec)
 
     def share_no_more(self) -> None:
-        """Let the next call make a call spec of its own, even if it is of the same function.
+        """Do not let the next call share the last call spec, even if the function is the same.
 
-        The last call spec may refer by name to objects that new workers do not have.
+        The last call spec may refer by name to objects that new workers have not received.
         """
         last, self._last = self._last, None
         if last is not None and not last.calls:
             self._backend.drop(last)
 
     def forget(self) -> None:
-        """Forget all call specs: no worker is left that has received one."""
+        """Forget all call specs, because no worker that has received one is left."""
         self._last = self._large = None

@@ -1,8 +1,8 @@
 """The driver: the part of a pool's engine that takes calls and hands out their results.
 
 The driver takes calls and returns jobs: a job is one call in progress. The module `state` has the
-data of the calls and workers, and `leadership` decides which thread carries events and commands
-between the scheduler and the backend.
+data of the calls and workers, and `leadership` decides which thread runs the loop. The loop takes
+events from the backend to the scheduler, and carries out the scheduler's commands.
 
 **Ctrl-C.** The exception of a signal may strike the main thread anywhere. The leader, which is the
 thread that runs the engine's loop, spends most of its time waiting in `poll`. There the state is in
@@ -35,15 +35,17 @@ from .shown_progress import watch_no_more, watch_progress
 from .state import EngineState
 from .worker_list import WorkerList
 
-# Seconds that a thread sleeps before it checks again whether another thread has carried out its
-# request.
+# A thread whose request another thread has to carry out checks at this interval, in seconds,
+# whether that is done.
 _MOMENT = 0.005
-# Seconds after which a thread that waits for another one that leads calls the `watch` of its call.
+# A caller may give a function `watch` for its call. A thread that waits for its call, while another
+# thread runs the engine's loop, calls `watch` each time that this many seconds have passed.
 _WATCH = 0.1
-# How many seconds a call that its `watch` has ended is waited for.
+# If `watch` raises an exception, its call is cancelled. The thread waits at most this many seconds
+# until nothing of the call runs any more.
 _LAST = 5.0
-# `next` of a count is one step, also without the interpreter's lock (an atomic exchange): no two
-# jobs get the same number. pmap's other counts rely on that, too.
+# `next` of a counter is one step also without the interpreter's lock (an atomic exchange), so no
+# two jobs get the same number. The other counters of pmap rely on that, too.
 _numbers = itertools.count(1)
 
 
@@ -80,11 +82,11 @@ class Driver:
     def run(self, call: Call, watch: Callable[[], object] | None = None) -> Job:
         """Run `call` to its end and return its job.
 
-        This thread runs the engine's loop meanwhile, unless another thread does.
+        Meanwhile this thread runs the engine's loop, unless another thread does.
 
-        `watch` is called now and then until the end, each time that `Backend.poll` has returned. If
-        it raises an exception, the call is cancelled, and when nothing of the call runs any more,
-        this method raises the exception.
+        `watch` is called now and then until the call ends, each time that `Backend.poll` has
+        returned. If `watch` raises an exception, the call is cancelled. This method raises the
+        exception when nothing of the call runs any more.
         """
         job = self._enter(call)
         try:
@@ -96,7 +98,7 @@ class Driver:
                 self._leadership.run_until(
                     lambda: job.over or bool(watch()), partial(job.wait, _WATCH)
                 )
-        except BaseException:  # for example Ctrl-C: nobody wants the results of the call any more
+        except BaseException:  # the exception may be Ctrl-C, say: nobody wants the results any more
             self.cancel(job)
             if watch is not None:
                 job.wait(_LAST)
@@ -113,8 +115,7 @@ class Driver:
             try:
                 self._leadership.ensure_leader()
             except RuntimeError:
-                # no thread can be started that would run the engine's loop, so no result would ever
-                # come
+                # No thread can be started to run the engine's loop, so no result would ever come.
                 self._state.post(lambda: self._state.handle(e.JobCancelled(job.number, kill=True)))
                 raise
         if call.progress is not False:
@@ -122,7 +123,7 @@ class Driver:
         return job
 
     def open(self, call: Call, window: Window, *, ordered: bool, as_values: bool) -> StreamJob:
-        """Return the job of a stream, not yet started; its input comes bit by bit into `window`."""
+        """Return the job of a stream, not yet started; `window` gets its input bit by bit."""
         self.take_no_more()
         ahead = worth_ahead(self.limit, None, call.rules.chunksize, 0)
         stream_job = StreamJob(
@@ -150,7 +151,7 @@ class Driver:
             watch_progress(stream_job)
 
     def feed(self, stream_job: StreamJob, window: Window, items: list[object], ended: bool) -> None:
-        """Add `items` to the input of a stream's job; `ended`: no more items come."""
+        """Add `items` to the input of a stream's job; if `ended` is true, no more items come."""
         number = stream_job.number
         keeping = stream_job.keeping
         given = None if keeping is None else keeping.sort(items)
@@ -172,12 +173,12 @@ class Driver:
         self._leadership.ensure_leader()
 
     def await_more(self, stream_job: StreamJob, start: int, timeout: float | None) -> None:
-        """Wait until a stream's job has results from `start` on, or is over, or the time is up."""
+        """Wait until a stream's job has results from `start` on, or is over; or for `timeout`."""
         if timeout is None and (self.backend.runs_in_poll or self._leadership.is_mine()):
             # With the serial backend, the items run in the thread that runs the engine's loop,
-            # which must be the thread that consumes the stream. And if this code runs in a callback
-            # of that thread, no other thread could run the loop meanwhile. In all other cases this
-            # thread only waits.
+            # which must be the thread that consumes the stream. And if a callback in the thread of
+            # the loop calls this method, no other thread could run the loop meanwhile. In these
+            # cases this thread runs the loop; in all other cases it only waits.
             self._leadership.run_until(
                 lambda: stream_job.has(start),
                 lambda: self._wait_without_leading(stream_job, start, None),
@@ -199,7 +200,8 @@ class Driver:
     def await_end(self, job: Job) -> None:
         """Wait until a submitted job is over.
 
-        Do not wait if this thread holds the engine's lock.
+        If this thread holds the engine's lock, return at once: the job could not end while it
+        waits.
         """
         under_way = job.number in self._state.jobs or job.number in self._state.writing
         if under_way and not self.holds_lock():
@@ -208,8 +210,9 @@ class Driver:
     def run_until(self, reached: Callable[[], bool]) -> None:
         """If this thread is the leader, run the engine's loop until `reached` returns true.
 
-        The leader is the thread that runs the loop. While it waits for something (in a callback,
-        say), no other thread would do the work. A thread that is not the leader returns at once.
+        The leader is the thread that runs the loop. If the leader waited for something (in a
+        callback, say) without running the loop, nobody would do the work. A thread that is not the
+        leader returns at once.
         """
         if self._leadership.is_mine():
             self._leadership.run_until(reached, None)
@@ -217,8 +220,8 @@ class Driver:
     def ensure_leader(self, stream_job: StreamJob) -> None:
         """Make sure that some thread runs the engine's loop while a stream's consumer waits."""
         stream_job.resting = False
-        # This comes after `resting` is set: a thread that has just stopped running the loop may not
-        # have seen that the consumer waits.
+        # `resting` is false before the next call: a thread that has just left the loop may not have
+        # seen that the consumer waits, and only this call finds another thread for the loop.
         self._leadership.ensure_leader()
 
     def prestart(self) -> None:
@@ -250,17 +253,20 @@ class Driver:
         self._after_the_end()
 
     def end_workers(self, *, softly: bool) -> None:
-        """End the workers now; items that run are lost with them, and all other jobs are cancelled.
+        """End the workers now.
+
+        Items that run are lost with their workers, and all other jobs are cancelled.
 
         Args:
-            softly: whether workers get SIGTERM instead of SIGKILL, so that a handler of the worker
-                may do something before the worker ends, or keep the worker alive for some time.
+            softly: whether workers get SIGTERM instead of SIGKILL. With SIGTERM, a handler of the
+                worker may do something before the worker ends, or may keep the worker alive for
+                some time.
         """
         self._state.closed = self._state.closed or "its workers were ended"
         self._state.softly = softly
         self._state.post(lambda: self._state.handle(e.Terminate(lose=True)))
-        # Workers that an earlier call has only told to end, by SIGTERM, are killed now, if they
-        # have not ended.
+        # An earlier call of this method may have sent SIGTERM only. Workers that have not ended
+        # since then are killed now.
         self._state.post(self._state.kill_all)
         self._after_the_end()
 
@@ -278,29 +284,29 @@ class Driver:
 
     def _after_the_end(self) -> None:
         me = threading.get_ident()
-        # This may be a callback or a signal handler in the thread that runs the engine's loop. Then
-        # that thread goes on with the loop afterwards, and tidies the backend at the end of the
-        # loop. A second loop here would consume the events that the outer loop waits for.
+        # This code may run in a callback or a signal handler of the thread that runs the engine's
+        # loop. Then that thread goes on with the loop afterwards, and closes the backend at the end
+        # of the loop. A second loop here would consume the events that the outer loop waits for.
         if not self._state.leader.is_thread(me) and not self._leadership.claim(me, lambda: None):
-            # The thread in the engine's loop may be waiting for events that will not come any more.
+            # Another thread is in the engine's loop, and may wait for events that will not come.
             self.backend.wake()
         self._leadership.ensure_leader()
         with self._state.parking:
             self._state.parking.notify()
 
     def retire(self) -> None:
-        """Stop idle workers as if they had been idle for long; the pool can be used again."""
+        """Stop all idle workers at once, as if they were idle for long; the pool stays usable."""
         self._leadership.retire()
 
     def renew(self) -> None:
-        """Have all workers replaced, each as soon as it has finished the items it has begun."""
+        """Let each worker be replaced as soon as it has finished the items that it has begun."""
         self._state.post(self._state.renew)
         self._leadership.ensure_leader()
 
     def let_go(self) -> None:
-        """Stop all workers, and return when they are gone.
+        """Stop all workers, and return when they have ended.
 
-        If a job is in progress, or this thread is in the engine's loop, return at once: idle
+        If a job is in progress, or if this thread is in the engine's loop, return at once: the idle
         workers are stopped when there is no more work.
         """
         self.renew()
@@ -314,7 +320,7 @@ class Driver:
             # Another thread is in the engine's loop, and will soon leave it.
             self._state.ended.wait(_MOMENT)
         with self._state.parking:
-            self._state.parking.notify()  # no workers are left, so the background thread can end
+            self._state.parking.notify()  # no workers are left, so the background thread ends
 
     @property
     def busy(self) -> bool:
@@ -323,36 +329,33 @@ class Driver:
 
     @property
     def workers(self) -> int:
-        """How many worker processes there are or are about to start.
-
-        It is 0 where items run in threads.
-        """
+        """How many worker processes run or are being started; 0 where items run in threads."""
         return self._state.scheduler.workers if self.backend.can_kill else 0
 
     @property
     def workers_at_work(self) -> int:
-        """How many workers hold chunks, that is, have work."""
+        """The number of workers that hold chunks, and so have work."""
         return self._state.scheduler.at_work
 
     @property
     def items_done(self) -> int:
-        """How many items have been finished, counted over all calls."""
+        """The number of items that have been finished, counted over all calls."""
         return self._state.items_done
 
     @property
     def last_used(self) -> float:
-        """When a thread last left the engine's loop, by `time.monotonic`."""
+        """The time at which a thread last left the engine's loop, by `time.monotonic`."""
         return self._leadership.last_used
 
     @property
     def closed(self) -> str:
-        """Why the pool takes no more calls, as a text; empty if it takes calls."""
+        """The reason why the pool takes no more calls, as a text; empty if it takes calls."""
         return self._state.closed
 
     def holds_lock(self) -> bool:
         """Whether this thread holds the lock that guards the engine's state.
 
-        A signal handler or a user's `__reduce__` may run while its thread holds the lock.
+        A signal handler or a user's `__reduce__` may call pmap in a thread that holds the lock.
         """
         return self._state.holds_lock()
 
@@ -362,7 +365,7 @@ class Driver:
 
     @property
     def taken_away(self) -> bool:
-        """Whether the pool is unusable: the interpreter is ending, or this process was forked."""
+        """Whether the pool is unusable, because the interpreter is ending or this is a fork."""
         return self.process_end.has_come
 
     def take_no_more(self) -> None:
@@ -385,19 +388,20 @@ class Driver:
         return job
 
     def _pack(self, job: Job) -> bool:
-        """Pickle the function of a call, for its call spec; return whether that succeeded.
+        """Pickle the function of a call for its call spec; return whether the function was pickled.
 
-        If it failed, the call is over, with the error as its outcome.
+        If the pickling fails, the call is over, and the error is its outcome.
         """
         sent_names = self.backend.sent_names
         if sent_names is not None:
             if self.backend.has_lost_descriptors():
-                # If a signal has interrupted a change of the state, the state is reset first:
-                # otherwise the call would refer to objects that workers are sent no more.
+                # The program has closed descriptors of the pool, so `post` resets the state first.
+                # Otherwise the call spec would refer to objects that the workers will not be sent
+                # again.
                 self._state.post(lambda: None)
             if self._state.specs.notice_new_code():
-                # The program has loaded a module again, and workers may have imported its earlier
-                # version.
+                # The program has loaded a module again, and workers may have an earlier version of
+                # it.
                 self.renew()
             try:
                 if self.backend.is_outdated(self._state.specs.pack(job, sent_names)):
@@ -415,21 +419,21 @@ class Driver:
 
     @staticmethod
     def _refuse(job: Job, error: BaseException) -> None:
-        """End a call whose function cannot be pickled; `error`: what the pickling raised."""
+        """End a call whose function cannot be pickled; `error` is what the pickling has raised."""
         if is_ctrl_c(error):
             raise error
         job.error = outcomes.unsent_function(job, error)
         job.settle()
 
     def cancel(self, job: Job) -> None:
-        """Cancel a call; another thread may carry this out, after this method has returned."""
+        """Cancel a call; if another thread holds the engine's lock, that thread does it later."""
         cancelled = e.JobCancelled(job.number, job.call.rules.kill)
         self._state.post(lambda: self._state.handle(cancelled))
         if not job.over:
             self._leadership.ensure_leader()
 
     def finished_ahead(self, job: Job) -> int:
-        """Return how many items of a job are finished and not yet reported, as far as is known."""
+        """Return how many items have ended without a report from their worker, as far as known."""
         return self.backend.finished_ahead(job.number)
 
     def withdraw(self, job: Job) -> bool:
@@ -441,7 +445,7 @@ class Driver:
     def withdraw_all(self) -> None:
         """Cancel all jobs of which no item has begun.
 
-        As many of the first jobs go on as there are workers that are being started.
+        If workers are being started, the same number of jobs at the front of the queue go on.
         """
 
         def withdraw() -> None:
@@ -449,8 +453,8 @@ class Driver:
                 number for number in self._state.jobs if not self._state.scheduler.where(number)
             ]
             spared = {*unsent[: self._state.scheduler.starting]}
-            # The last job is cancelled first: else the end of an earlier job would free a worker,
-            # and a later job would begin.
+            # The last job is cancelled first. Otherwise the cancellation of an earlier job could
+            # free a worker, and the worker would begin a later job.
             for number in reversed([*self._state.jobs]):
                 if number not in spared:
                     self._state.handle(e.JobWithdrawn(number))
@@ -458,7 +462,7 @@ class Driver:
         self._state.post(withdraw)
 
     def has_begun(self, job: Job) -> bool:
-        """Return whether a worker has begun a chunk of a job that it holds, or the job is over."""
+        """Return whether a worker has begun a chunk of a job, or the job is over."""
         begun = False
 
         def check_deadline() -> None:
@@ -472,9 +476,9 @@ class Driver:
         return begun or job.over
 
     def _do_and_wait(self, job: Job, request: Callable[[], None]) -> None:
-        """Ask for a change of a job; return when it is made, or when the job is over.
+        """Ask for a change of a job; return when the change is made, or when the job is over.
 
-        If this thread holds the engine's lock, it cannot wait for that: it does nothing.
+        A thread that holds the engine's lock cannot wait for the change: then nothing is done.
         """
         if self.holds_lock():
             return
@@ -489,6 +493,6 @@ class Driver:
 
         self._state.post(do)
         # Another thread may have taken the request from the inbox and not yet have carried it out.
-        # If an exception strikes in that thread, the engine is reset, which ends the job.
+        # If an exception interrupts that thread, the engine is reset, and the reset ends the job.
         while not (done or job.over):
             time.sleep(_MOMENT)

@@ -1,4 +1,4 @@
-"""Calls with a checkpoint, a file that keeps results: only items that are not in it are run."""
+"""Calls with a checkpoint, a file that keeps results: items that are in the file do not run."""
 
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
 
 def begin_keeping(job: Job, state: EngineState) -> "Keeping | None":
-    """Open the checkpoint file of a call, for its results.
+    """Open the checkpoint file of a call, which is to keep the call's results.
 
     Return None if the call has no checkpoint.
 
     Raises:
-        CheckpointError: the file cannot be used, or the function cannot be told from others.
+        CheckpointError: the file cannot be used, or the function cannot be distinguished from
+            others.
     """
     call = job.call
     if call.keeper is None:
@@ -24,8 +25,8 @@ def begin_keeping(job: Job, state: EngineState) -> "Keeping | None":
 
     def decide(given: "Sorted") -> None:
         state.post(lambda: state.sort_in(job, 0, given))
-        # The thread that consumes a stream may be in the engine's loop, and wait for events of the
-        # backend.
+        # The thread that consumes a stream may be in the engine's loop and wait for events of the
+        # backend, so it is woken.
         state.backend.wake()
 
     return call.keeper.begin(
@@ -39,10 +40,11 @@ def begin_keeping(job: Job, state: EngineState) -> "Keeping | None":
 
 
 def submit_kept(job: Job, state: EngineState) -> None:
-    """Submit a call, some of whose items may have an outcome in its checkpoint already.
+    """Submit a call; its checkpoint may have the outcomes of some of its items already.
 
     Raises:
-        CheckpointError: the file cannot be used, or the function cannot be told from others.
+        CheckpointError: the file cannot be used, or the function cannot be distinguished from
+            others.
     """
     keeping = begin_keeping(job, state)
     assert keeping is not None, "the call has a checkpoint"
@@ -50,7 +52,8 @@ def submit_kept(job: Job, state: EngineState) -> None:
     try:
         given = keeping.sort(items)
     except BaseException:
-        # For any exception, Ctrl-C too: items that this call has claimed in the file are released.
+        # Whatever the exception is, even Ctrl-C: this call releases the items that it has claimed
+        # in the file, so that other processes can run them.
         keeping.end(lambda _: None)
         raise
     job.keeping = keeping

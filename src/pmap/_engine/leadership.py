@@ -1,4 +1,4 @@
-"""Which thread is the leader, the one thread that runs the engine's loop at a time.
+"""Which thread is the leader: only one thread at a time runs the engine's loop.
 
 In the loop, a thread takes events from the backend to the scheduler, and carries out the
 scheduler's commands. No thread of pmap does so all the time. A blocking call *leads*: the calling
@@ -25,17 +25,18 @@ from .._transport.process_role import daemon
 from .._transport.settings import waiting_threads
 from .state import EngineState
 
-# Seconds without work after which the backend frees the memory that it has kept for the next call.
+# If there is no work for this many seconds, the backend frees the memory that it has kept for the
+# next call.
 _WARM = 1.0
 
 
 class Leadership:
-    """Lets one thread at a time run the engine's loop, and sees to it while there is work."""
+    """Lets one thread at a time run the engine's loop, and some thread while there is work."""
 
     def __init__(
         self, state: EngineState, idle_timeout: float | None, owner: "weakref.ref[object]"
     ) -> None:
-        """Begin while no thread runs the engine's loop.
+        """Begin before any thread runs the engine's loop.
 
         Args:
             state: the state of the engine, on which the loop works.
@@ -47,15 +48,16 @@ class Leadership:
         self._owner = owner
         self._backend = state.backend
         self._idle_timeout = idle_timeout
-        self.last_used: float = time.monotonic()  # when a thread last left the engine's loop
+        # The time at which a thread last left the engine's loop.
+        self.last_used: float = time.monotonic()
         self._retiring = False
         self.renew_locks()
 
     def renew_locks(self) -> None:
-        """Make new locks, and have no background thread; for a new pool, or in a forked process."""
+        """Make new locks, and have no background thread: for a new pool, or in a forked process."""
         self._thread: threading.Thread | None = None
         self._wanted = False
-        # Until when the background thread sleeps, if nothing wakes it before.
+        # The time until which the background thread sleeps, if nothing wakes it earlier.
         self._parked_until = inf
 
     @property
@@ -66,18 +68,18 @@ class Leadership:
     def is_mine(self) -> bool:
         """Whether this thread runs the engine's loop, and does not hold the engine's lock.
 
-        That is so in a callback, which the loop calls.
+        That is so in a callback, since the loop calls callbacks without the lock.
         """
         state = self._state
         return state.leader.is_thread(threading.get_ident()) and not state.holds_lock()
 
     def retire(self) -> None:
-        """Stop idle workers as if they had been idle for long."""
+        """Stop the idle workers at once, as if they had been idle for `idle_timeout` seconds."""
         self._retiring = True
         self.call_background(work=True)
 
     def watch_idling(self) -> None:
-        """Let the background thread stop idle workers later, as this thread leaves the loop."""
+        """Start the background thread if it has to stop workers that are idle for too long."""
         if self._idle_timeout is not None and self._thread is None:
             self.call_background(work=False)
 
@@ -88,13 +90,14 @@ class Leadership:
         """
         me = threading.get_ident()
         if self._state.leader.is_thread(me):
-            # This is a callback or a signal handler in the very thread that runs the engine's loop.
-            # It cannot wait for itself, so the loop runs here, within the loop.
+            # This code runs in a callback or a signal handler of the very thread that runs the
+            # engine's loop. The thread cannot wait for itself, so it runs the loop here, within the
+            # outer loop.
             try:
                 self.lead(reached)
             finally:
-                # A signal handler may run within a `poll` of the outer loop, which goes on after
-                # the handler. By then the inner loop may have consumed the events that the outer
+                # A signal handler may run within a `poll` of the outer loop, and the `poll` goes on
+                # after the handler. By then the inner loop may have consumed the events that this
                 # `poll` waits for, or may have set an earlier alarm.
                 self._backend.wake()
         while not reached():
@@ -105,7 +108,8 @@ class Leadership:
     def claim(self, me: int, lead: Callable[[], None]) -> bool:
         """Make this thread the leader, and call `lead`.
 
-        Return False if another thread is the leader, the one thread that may run the engine's loop.
+        Return False at once if another thread is the leader: only one thread may run the engine's
+        loop.
         """
         try:
             try:
@@ -116,31 +120,31 @@ class Leadership:
             finally:
                 self._stop_leading(me)
         finally:
-            # The exception of a signal may strike within `_stop_leading`. If this thread left the
-            # loop and stayed registered as the leader, no thread would run the loop, and all others
+            # The exception of a signal may interrupt `_stop_leading`. If this thread left the loop
+            # and stayed registered as the leader, no thread would run the loop, and all others
             # would wait for ever.
             if self._state.leader.is_thread(me):
                 self._stop_leading(me)
 
     def _stop_leading(self, me: int) -> None:
         self._state.leader.release(me)
-        # This comes after the thread has ceased to be the leader. Another thread may have closed
-        # the pool while this one was in the loop; then it has left the closing of the backend to
-        # this one.
+        # From here on another thread can become the leader. Another thread may have closed the pool
+        # while this thread was in the loop; then it has left it to this thread to close the
+        # backend.
         if self._state.closed and self._backend.is_open:
             try:
                 if self._state.leader.claim(me):
                     self._state.post(self._state.tidy)
             finally:
                 self._state.leader.release(me)
-        # Another thread may have begun to wait for a result while this thread ran the loop, and
-        # relies on it: so some thread must run the loop now.
+        # Another thread may have begun to wait for a result while this thread ran the loop. So some
+        # thread must run the loop from now on.
         self.ensure_leader()
         if self._backend.has_cache and self._parked_until > self.last_used + _WARM:
-            # The background thread, if it waits already, would wake too late to free the backend's
+            # If the background thread sleeps already, it would wake too late to free the backend's
             # cache.
             self.call_background(work=False)
-            # If no background thread could be started, the cache of the backend is freed now.
+            # No background thread could be started, so this thread frees the backend's cache now.
             if self._thread is None:
                 self._state.post(partial(self._cool, 0.0))
 
@@ -153,10 +157,11 @@ class Leadership:
         if state.inbox or state.over:
             state.enter()
         while not reached():
-            # `polls_until` tells other threads for how long this thread waits. It is set before the
-            # alarm is read: a thread that then sets an earlier alarm sees that this one waits for
-            # longer, and wakes it; a wake-up that comes before the wait ends the wait at once. An
-            # earlier alarm that was set before is read here anyway.
+            # `polls_until` tells other threads how long this thread waits. It is infinite before
+            # this thread reads the alarm. If another thread sets an earlier alarm afterwards, it
+            # sees that this thread waits for longer, and wakes this thread; if it does so before
+            # the wait, the wait ends at once. If the other thread sets its alarm before, this
+            # thread reads that alarm here.
             state.polls_until = inf
             alarm = state.alarm
             state.polls_until = inf if alarm is None else alarm
@@ -171,23 +176,23 @@ class Leadership:
     def ensure_leader(self) -> None:
         """Make sure that some thread runs the engine's loop if there is work."""
         # A thread that is in the loop at this moment calls this method itself when it leaves the
-        # loop.
+        # loop. So there is nothing to do then.
         if not self._state.leader and (self._state.inbox or self._wanting()):
             self.call_background(work=True)
 
     def _wanting(self) -> bool:
-        """Return whether any event is to come for which a thread has to run the engine's loop."""
+        """Return whether an event may come for which some thread has to run the engine's loop."""
         if not self._state.scheduler.awaits_events:
             return False
         if not self._backend.runs_in_poll:
             return True
-        # With the serial backend the items of a stream run in the thread that consumes the stream,
-        # and wait until it asks for results.
+        # With the serial backend, the items of a stream run in the thread that consumes the stream,
+        # and they wait until that thread asks for results.
         jobs = list(self._state.jobs.values())
         return not jobs or any(not job.resting for job in jobs)
 
     def call_background(self, work: bool) -> None:
-        """Wake the background thread, or start it; `work`: it has to run the engine's loop.
+        """Wake the background thread, or start it; if `work`, it has to run the engine's loop.
 
         Raises:
             RuntimeError: there is work, and no thread can be started.
@@ -209,23 +214,23 @@ class Leadership:
                     if work:
                         raise
                 else:
-                    # The attribute is set only after the thread has started: a thread in `join`
-                    # waits for the background thread, and must not find one that has not started.
-                    # The background thread cannot have ended before: to end, it needs the lock
-                    # `parking`, which this thread holds.
+                    # The attribute is set only after the thread has started: another thread, in
+                    # `join`, waits for the background thread, and must not find a thread that has
+                    # not started. The background thread cannot have ended by now: to end, it needs
+                    # the lock `parking`, which this thread holds.
                     self._thread = thread
                     waiting_threads.append(self)
             else:
                 self._state.parking.notify()
 
     def park(self) -> bool:
-        """Wait for work; return whether there is work. Only the background thread calls this."""
+        """Wait for work; return whether there is any. Only the background thread calls this."""
         with self._state.parking:
             try:
                 return self._park()
             finally:
-                # ValueError: Ctrl-C has struck while this thread was being started, so it is not in
-                # the list of waiting threads.
+                # The ValueError comes if Ctrl-C has interrupted this thread while it was being
+                # started: then this thread is not in the list of waiting threads.
                 with suppress(ValueError):
                     waiting_threads.remove(self)
 
@@ -238,13 +243,13 @@ class Leadership:
             if self._idle_timeout is not None:
                 unused = not (self._state.scheduler.workers or self._state.scheduler.busy)
                 if unused and not self._backend.is_open:
-                    # The background thread ends, as it has nothing to wait for: the next call
-                    # starts another.
+                    # There is nothing to wait for, so the background thread ends. The next call
+                    # starts another one.
                     self._thread = None
                     return False
                 left = self._left(self._idle_timeout)
-            # The cache is freed only when there is no work. While there is work, the thread in the
-            # engine's loop calls `call_background` when it leaves the loop.
+            # The cache is freed only when there is no work. While there is work, some thread is in
+            # the engine's loop, and it calls `call_background` when it leaves the loop.
             if self._backend.has_cache and not self._state.scheduler.busy:
                 left = min(self._left(_WARM), inf if left is None else left)
             if left is not None and left <= 0:
@@ -258,12 +263,12 @@ class Leadership:
     def _left(self, idle: float) -> float:
         """Return in how many seconds the pool will have been without work for `idle` seconds."""
         left = self.last_used + idle - time.monotonic()
-        # If that time has passed and yet a job is in progress, another thread runs a long call: the
-        # background thread checks again after `idle` seconds.
+        # If that time is over and a job is in progress all the same, another thread runs a long
+        # call. Then the background thread checks again after `idle` seconds.
         return idle if left <= 0 and self._state.scheduler.busy else left
 
     def _cool(self, after: float) -> None:
-        """Let the backend free its cache, if there was no work for `after` seconds.
+        """Let the backend free its cache, if there has been no work for `after` seconds.
 
         The calling thread holds the engine's lock.
         """
@@ -271,7 +276,7 @@ class Leadership:
             self._backend.release_cache()
 
     def background(self) -> None:
-        """Run the engine's loop while there is work; stop workers that were idle for too long.
+        """Run the engine's loop while there is work; stop workers that are idle for too long.
 
         Only the background thread calls this method.
         """
@@ -279,7 +284,7 @@ class Leadership:
         if self._backend.has_cache:
             self._state.post(partial(self._cool, _WARM))
         self.claim(me, self._work_on)
-        # This thread says that it waits: from here on it creates no file.
+        # The list tells that this thread waits for work, so it creates no file until it is woken.
         waiting_threads.append(self)
 
     def _work_on(self) -> None:
@@ -298,13 +303,15 @@ class Leadership:
         self._state.post(partial(self._state.tidy, idle=True))
 
     def lose_thread(self, error: BaseException) -> None:
-        """Record that an error ends the background thread, so that no thread waits for it."""
+        """Record that an error has ended the background thread, so that no thread waits for it."""
         with self._state.parking:
             self._thread = None
-        # The engine is marked to be reset (`poisoned`) even if its state is in order, as when the
-        # system refuses to poll: no other thread leads, so the open jobs would never end.
+        # The engine is marked as `poisoned`, which means that it is to be reset. That is so even if
+        # its state is in order, as when the system refuses to poll: no other thread runs the loop,
+        # so the jobs in progress would never end.
         self._state.poisoned = self._state.poisoned or error
-        # The next request finds the engine marked as broken, resets it, and fails all open jobs.
+        # The engine handles this empty request, finds itself marked, resets itself, and fails all
+        # jobs in progress.
         self._state.post(lambda: None)
 
     def _idle_for_too_long(self) -> bool:
@@ -336,8 +343,8 @@ def _background(leadership: Leadership, _owner: object) -> None:
         while leadership.park():
             leadership.background()
     except BaseException as error:
-        # When the interpreter ends, the backend is closed while this daemon thread may still use
-        # it, so errors are expected then and not reported.
+        # When the interpreter ends, it closes the backend while this daemon thread may still use
+        # the backend. Errors are expected then, and are not reported.
         if not _exiting:
             leadership.lose_thread(error)
             raise

@@ -1,4 +1,4 @@
-"""The errors that take the place of results: of items that are lost or late, and of calls."""
+"""The errors that stand in place of results: for items that are lost or late, and for calls."""
 
 from .._backends.protocol import WorkerEnded
 from .._errors import CancelledError, PmapError, WorkerLost, WorkerStartError
@@ -12,7 +12,7 @@ from .._transport.exceptions import describe
 def overdue(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
     """Return the error of an item that ran for too long.
 
-    `gone`: how the worker ended that ran the item.
+    `gone` tells how the worker that ran the item has ended.
     """
     rules = job.call.rules
     stack = readable_stack(gone.stack if gone else "")
@@ -22,7 +22,7 @@ def overdue(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
 def lost(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
     """Return the error of an item whose worker process has ended.
 
-    `gone`: how it ended.
+    `gone` tells how the worker has ended.
     """
     item = job.item(index)
     error = WorkerLost(
@@ -61,7 +61,7 @@ def late(job: Job) -> Exception:
 def unstarted(failure: WorkerEnded | None) -> Exception:
     """Return the error of a call for which no worker could be started.
 
-    `failure`: the event that the last worker that was tried has ended.
+    `failure` tells how the worker that was tried last has ended.
     """
     attempts = 1 if failure is not None and failure.hopeless else MAX_START_FAILURES
     error = WorkerStartError(attempts, failure.reason if failure else "not known")
@@ -72,7 +72,7 @@ def unstarted(failure: WorkerEnded | None) -> Exception:
 def unsent_function(work: Work, error: BaseException) -> PmapError:
     """Return the error of a call whose function could not be pickled.
 
-    `error`: what the pickling raised.
+    `error` is the exception that the pickling has raised.
     """
     from .._multiprocessing_errors import NotPicklableError
     from .._transport.by_value.blame import where_it_fails

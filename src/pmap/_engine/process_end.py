@@ -1,4 +1,4 @@
-"""What is done with all pools when the interpreter ends, and in a forked process."""
+"""What pmap does with all pools when the interpreter ends, and in a forked process."""
 
 import atexit
 import os
@@ -13,18 +13,19 @@ from .._scheduling.scheduler import Scheduler
 from .leadership import Leadership, begin_exit
 from .state import EngineState
 
-# Seconds that the idle workers of all pools together get at the end of the interpreter, for
+# Seconds that the idle workers of all pools together get at the end of the interpreter, to run
 # functions that they have registered with `atexit` and the like.
 _LAST_WAIT = 2.0
-# Seconds to wait for another thread that writes workers' output to a stream of the caller, and may
-# be stuck there.
+# Another thread may be writing output of workers to a stream of the caller, and may be stuck there.
+# The thread that ends the interpreter waits at most this many seconds for it.
 _STREAM_WAIT = 1.0
-# Seconds for which the output of one pool's workers is read before that of the next pool.
+# Seconds for which pmap reads the output of one pool's workers, before it reads that of the next
+# pool.
 _TURN = 0.005
 
 
 class ProcessEnd:
-    """Ends the engine of one pool: when the interpreter ends, or in a forked process.
+    """Ends the engine of one pool when the interpreter ends, and disables it in a forked process.
 
     Attributes:
         has_come: whether the interpreter is ending, or this process is a fork of the process that
@@ -32,7 +33,7 @@ class ProcessEnd:
     """
 
     def __init__(self, state: EngineState, leadership: Leadership) -> None:
-        """Begin in the process that has made the engine."""
+        """Begin in the process that has made the engine, and not in a fork of it."""
         self._state = state
         self._leadership = leadership
         self._backend = state.backend
@@ -53,18 +54,18 @@ class ProcessEnd:
         self._backend.let_go()
 
     def has_workers_left(self) -> bool:
-        """Return whether a worker that `let_idle_workers_go` has told to end has not ended."""
+        """Return whether any of the workers that `let_idle_workers_go` told to end still runs."""
         return self._backend.is_left()
 
     def hear_reports(self, seconds: float) -> None:
-        """Pass on for `seconds` what workers print and log at their end; the loop runs no more."""
+        """Pass on for `seconds` what workers print and log at their end: no loop does it now."""
         if self._backend.is_open and not self._backend.runs_in_poll:
             for event in self._backend.collect(self._backend.poll(seconds)):
                 if isinstance(event, Report):
                     self._state.reports.add(event)
 
     def pass_on_reports(self, *, for_good: bool = False) -> None:
-        """Pass on what workers printed and logged, unless another thread that does so is stuck."""
+        """Pass on what workers printed and logged, unless a thread that does so is stuck."""
         self._state.reports.pass_on_within(_STREAM_WAIT, for_good=for_good)
 
     def end_at_exit(self) -> None:
@@ -78,7 +79,8 @@ class ProcessEnd:
             try:
                 self.hear_reports(0)
             except Exception:
-                # errors are ignored: the streams or descriptors of the pool may be closed by now
+                # Errors are ignored: the program may have closed the streams or descriptors of the
+                # pool by now.
                 pass
         self._backend.end()
         self._state.ended.set()
@@ -92,7 +94,7 @@ class ProcessEnd:
     # --- in a forked process -------------------------------------------------------------------
 
     def after_fork_in_child(self) -> None:
-        """Forget all jobs and workers: this process is a fork of the process that has the pool."""
+        """Forget all jobs and workers: this process was forked from the process of the pool."""
         state = self._state
         self._backend.after_fork_in_child()
         state.closed = f"it belongs to the process {os.getppid()} that this one was forked from"
@@ -102,8 +104,7 @@ class ProcessEnd:
         state.traced.clear()
         state.writing.clear()
         state.over.clear()
-        # The old locks may have been held, at the fork, by threads that do not exist in this
-        # process.
+        # Threads that do not exist in this process may have held the old locks at the fork.
         state.renew_locks()
         self._leadership.renew_locks()
         state.scheduler = Scheduler(1)
@@ -115,13 +116,13 @@ class ProcessEnd:
 
 
 class Engine(Protocol):
-    """An object that has a `ProcessEnd`: the driver of a pool."""
+    """An object with a `ProcessEnd`, which is the driver of a pool."""
 
     process_end: ProcessEnd
 
 
-# The drivers of all pools of this process. The set is weak, so that a driver which is not used any
-# more is freed. As long as a pool has workers, its background thread keeps its driver alive.
+# The drivers of all pools of this process. The set is weak, so Python frees a driver that nobody
+# uses any more. As long as a pool has workers, its background thread keeps its driver alive.
 engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 
@@ -136,10 +137,9 @@ def _end_all() -> None:
 
 
 def _let_go_in_order(ends: list[ProcessEnd]) -> None:
-    """Let idle workers end by themselves, so that functions they registered with `atexit` run."""
-    # The locks are held while this thread waits, so that no other thread starts or ends workers. A
-    # pool whose lock is held by another thread is left out: its workers are killed later, by
-    # `end_at_exit`.
+    """Let idle workers end by themselves, so that they run what they registered with `atexit`."""
+    # This thread holds the locks while it waits, so that no other thread starts or ends workers. A
+    # pool whose lock another thread holds is left out: `end_at_exit` kills its workers later.
     ours = [end for end in ends if end.lock()]
     try:
         for end in ours:
@@ -149,12 +149,13 @@ def _let_go_in_order(ends: list[ProcessEnd]) -> None:
             seconds = until - time.monotonic()
             if seconds <= 0:
                 break
-            # The pools are read in turn, for a short time each: a worker with much output cannot
-            # end until its output is read.
+            # The pools are read in turn, each for a short time: a worker with much output cannot
+            # end before its output is read, so no pool may have to wait long for its turn.
             for end in left:
                 end.hear_reports(seconds if len(left) == 1 else min(seconds, _TURN))
     except Exception:
-        # errors are ignored: the streams or descriptors of a pool may be closed by now
+        # Errors are ignored: the program may have closed the streams or descriptors of a pool by
+        # now.
         pass
     finally:
         for end in ours:

@@ -1,4 +1,4 @@
-"""The queue of reports: what items print and log in workers, on its way to the caller."""
+"""The queue of reports: the caller gets here what items print and log in workers."""
 
 import threading
 from collections import deque
@@ -7,7 +7,7 @@ from .._jobs.reports import Report, pass_on
 
 
 class ReportQueue:
-    """Passes reports on in order, and before any result that came after them is handed out.
+    """Passes reports on in order, and each before a result that came after it is handed out.
 
     A report is output, a log record or a warning of an item that ran in a worker process.
 
@@ -21,11 +21,11 @@ class ReportQueue:
         self.renew_lock()
 
     def renew_lock(self) -> None:
-        """Make a lock that no thread holds: for a new pool, or in a forked process."""
+        """Make a new lock that no thread holds, for a new pool or in a forked process."""
         # The lock is reentrant: a stream or log handler of the caller, to which reports go, may
         # itself use this pool.
         self._lock = threading.RLock()
-        # Whether some thread is passing reports (output of items) on at this moment.
+        # Whether a thread is passing reports (such as output of items) on at this moment.
         self._passes_on = False
 
     def add(self, report: Report) -> None:
@@ -38,12 +38,13 @@ class ReportQueue:
         If another thread passes reports on at this moment, this thread waits for that thread.
         """
         if not (self.waiting or self._passes_on):
-            return  # the usual case: there are no reports
+            return  # usually there are no reports
         with self._lock:
-            # `_passes_on` is set before a report leaves the queue. So a thread that looks at both
-            # without the lock never takes the queue for empty while its last report is being passed
-            # on. Such a thread looks at `waiting` first, then at `_passes_on`. Without the GIL
-            # these stores have an order, too: each takes the lock of an object, which is a fence.
+            # `_passes_on` is set before a report leaves the queue, and a thread without the lock
+            # looks at `waiting` first and at `_passes_on` second. So such a thread never takes the
+            # queue for empty while another thread is passing the last report on. Without the GIL
+            # the two changes keep this order, too: each takes the lock of an object, which is a
+            # memory fence.
             outer, self._passes_on = self._passes_on, True
             try:
                 while self.waiting:
@@ -52,11 +53,12 @@ class ReportQueue:
                 self._passes_on = outer
 
     def pass_on_within(self, seconds: float, *, for_good: bool = False) -> None:
-        """Pass reports on; wait at most `seconds` for another thread that is doing so.
+        """Pass reports on; if another thread does so, wait for it for at most `seconds`.
 
-        `for_good`: this thread keeps the lock, so that no other thread passes reports on any more.
-        Python aborts the process if the interpreter ends while a daemon thread holds the lock of a
-        stream, since nobody could write the data that the stream holds.
+        If `for_good` is true, this thread keeps the lock, so that no other thread passes reports on
+        any more. Otherwise a daemon thread might hold the lock of a stream when the interpreter
+        ends. Python aborts the process then, because nobody could write what the stream has
+        buffered.
         """
         if self._lock.acquire(timeout=seconds):
             try:

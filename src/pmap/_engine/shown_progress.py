@@ -1,10 +1,10 @@
-"""The progress of calls is shown, by a module that is imported only where a call asks for that."""
+"""Shows the progress of calls; the module that does so is imported only if a call asks for that."""
 
 from .._jobs.job import Job
 
 
 def watch_progress(job: Job) -> None:
-    """Show the progress of a call from now on."""
+    """Show the progress of a call from now on, until the call ends."""
     from .._jobs.progress import watch
 
     watch(job)

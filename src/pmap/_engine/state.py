@@ -1,10 +1,10 @@
 """The state of a pool's engine: its calls and workers, and the lock that guards the state.
 
 All access to the state is under one lock. Requests of threads (submit, cancel, close) go into an
-inbox, and the thread that holds the lock carries the requests out. A signal handler, a finaliser or
-a user's `__reduce__` may make a request in the very thread that holds the lock. To wait for the
-lock there would be a deadlock, so the request waits in the inbox: the thread carries the request
-out when the handler has returned.
+inbox, and the thread that holds the lock carries them out. A signal handler, a finaliser or a
+user's `__reduce__` may make a request in the very thread that holds the lock. If it waited for the
+lock, there would be a deadlock. So its request stays in the inbox, and the thread carries it out
+when the handler has returned.
 
 If the exception of a signal strikes within the lock, the state may be half changed and is called
 poisoned. Then nothing in the state is trusted: all workers are ended, all open jobs fail with
@@ -61,14 +61,14 @@ class Leader(dict[int, int]):
     def release(self, thread: int) -> None:
         """Let a thread be the leader no more."""
         if self.get(0) == thread:
-            # With the default `None` there is no error if the entry is gone already.
+            # Because of the default `None`, there is no error if the entry is gone already.
             self.pop(0, None)
 
 
 class WorkerEnd:
-    """Will hold how a worker has ended; made before the end, for code that asked for it."""
+    """Will hold how a worker has ended; it is made before the end, for code that asks for it."""
 
-    exitcode: int | None = None  # the exit code of the worker's process; None before the end
+    exitcode: int | None = None  # the exit code of the worker's process; None before its end
 
 
 class EngineState:
@@ -83,54 +83,53 @@ class EngineState:
         self.scheduler: s.Scheduler = self._new_scheduler()
         self.jobs: dict[int, Job] = {}
         self._deadlines = CallDeadlines(self.jobs)
-        # Jobs whose outcome is known, but whose last results are still being written to a
-        # checkpoint, a file that keeps results.
+        # Jobs whose outcome is known, and whose last results are still being written to a
+        # checkpoint (a file that keeps results).
         self.writing: dict[int, Job] = {}
-        self.over: deque[Job] = deque()  # jobs whose outcome is known but not told to callers
-        # Reports (what items print and log) are passed on before a caller gets a result that came
-        # after them.
+        self.over: deque[Job] = deque()  # jobs whose outcome is known, but not yet told to callers
+        # Reports are what items print and log. The caller gets a report before it gets a result
+        # that came after the report.
         self.reports: Final = ReportQueue()
-        self.items_done: int = 0  # how many items have been finished, over all calls
+        self.items_done: int = 0  # how many items are finished, counted over all calls
         self.closed = ""  # why the pool takes no more calls; empty if it takes calls
-        # The time at which the scheduler wants to be called again; None: it does not.
+        # The time at which the scheduler wants the event `Tick`; None: it wants none.
         self.alarm: float | None = None
-        # For how long the leader (the thread in the engine's loop) waits without looking at the
-        # alarm again; -inf: it does not wait.
+        # The time until which the leader (the thread in the engine's loop) waits without reading
+        # the alarm again; -inf: the leader does not wait.
         self.polls_until: float = -inf
-        # An exception that interrupted a thread while it held the lock, so that the state may be
-        # half changed.
+        # An exception has interrupted a thread that held the lock: the state may be half changed.
         self.poisoned: BaseException | None = None
-        # Whether workers are ended by SIGTERM, which they may handle, and not by SIGKILL.
+        # Whether workers are ended by SIGTERM, which a worker may handle, and not by SIGKILL.
         self.softly = False
-        # The event that a worker has ended, while that event is being handled.
+        # The event that a worker has ended; it is None while no such event is handled.
         self._gone: WorkerEnded | None = None
-        # By the number of the worker, the object that will hold how it has ended, as long as any
-        # code refers to that object.
+        # For each worker, by its number: the object that will hold how the worker has ended. An
+        # entry stays as long as any code refers to its object.
         self.ends: WeakValueDictionary[int, WorkerEnd] = WeakValueDictionary()
         self._start_failure: WorkerEnded | None = None
         self.specs: Final = CallSpecs(backend)
-        # Recordings of the traced calls in progress, by the numbers of their jobs; most of the time
-        # there is none.
+        # For each traced call in progress, by the number of its job: the recording of what its
+        # workers do. Most of the time the dict is empty.
         self.traced: Final[dict[int, Recording]] = {}
         self.renew_locks()
 
-    # What threads look at without the lock, and why they may: docs/internals/loop.md.
+    # docs/internals/loop.md tells what threads read without the lock, and why they may.
     def renew_locks(self) -> None:
-        """Make new locks, with no leader; for a new pool, and in a forked process."""
+        """Make new locks, with no leader: for a new pool, and in a forked process."""
         self.lock: threading.Lock = threading.Lock()
         self._holder: int | None = None
         self.reports.renew_lock()
         self.inbox: deque[Callable[[], None]] = deque()
         self.leader: Leader = Leader()
-        # Set when the pool is closed, and no jobs and no workers are left.
+        # This event is set when the pool is closed, and no jobs and no workers are left.
         self.ended: threading.Event = threading.Event()
-        # The condition on which the background thread waits for work.
+        # The background thread waits for work on this condition.
         self.parking: threading.Condition = threading.Condition()
 
     def holds_lock(self) -> bool:
         """Whether this thread holds the lock of the state.
 
-        A signal handler or a user's `__reduce__` may run while its thread holds the lock.
+        A signal handler or a user's `__reduce__` may call pmap in a thread that holds the lock.
         """
         return self._holder == threading.get_ident()
 
@@ -139,8 +138,8 @@ class EngineState:
     def post(self, request: Callable[[], None]) -> None:
         """Have a request carried out: by this thread, or by the thread that holds the lock now."""
         if self.backend.has_lost_descriptors():
-            # The program has closed descriptors of the pool, and may use their numbers for other
-            # files by now. So the state is reset before the pool uses a descriptor again.
+            # The program has closed descriptors of the pool, and may use their numbers for files of
+            # its own by now. So the state is reset before the pool uses these descriptors again.
             self.poisoned = self.poisoned or OSError(
                 "the program closed the descriptors of the pool"
             )
@@ -151,12 +150,12 @@ class EngineState:
         """Handle polled events and the requests in the inbox, then tell callers the outcomes."""
         me = threading.get_ident()
         if self._holder == me:
-            # This call comes from within another call of `enter` in the same thread, which holds
-            # the lock, and which carries out all requests before it returns.
+            # In this thread an outer call of `enter` holds the lock, and runs this one. The outer
+            # call carries out all requests before it returns.
             return
         while polled is not None or self.inbox:
-            # Between the `with` and the next line no signal handler can run. So whenever this
-            # thread holds the lock, the attribute `_holder` says so.
+            # Between the `with` and the next line no signal handler can run. So `_holder` is right
+            # whenever this thread holds the lock.
             with self.lock:
                 self._holder = me
                 try:
@@ -179,15 +178,15 @@ class EngineState:
         while self.inbox:
             self.inbox.popleft()()
         self.backend.flush()
-        # The next alarm is computed while the lock is held: the scheduler must not change
+        # The alarm is computed while the lock is held, so that the scheduler cannot change
         # meanwhile.
         self.alarm = self._deadlines.next(self.scheduler.alarm)
         if self.alarm is not None and self.alarm < self.polls_until:
-            # The thread that waits in the engine's loop would wake up only after the next alarm.
+            # The thread in the engine's loop waits for too long: it would miss the new alarm.
             self.backend.wake()
 
     def _tell(self) -> None:
-        """Hand out the outcomes of the jobs that are over: callbacks run here, without the lock."""
+        """Hand out the outcomes of the jobs that are over; callbacks run here, without the lock."""
         self.reports.pass_on()
         while self.over:
             try:
@@ -203,7 +202,8 @@ class EngineState:
                 pass
             me = threading.get_ident()
             if self.leader.get(0, me) != me:
-                # The leader, the thread in the engine's loop, may be waiting for this very job.
+                # The leader, which is the thread in the engine's loop, may be waiting for this very
+                # job.
                 self.backend.wake()
 
     def _start_anew(self, poison: BaseException) -> None:
@@ -268,7 +268,7 @@ class EngineState:
             self.handle(e.WorkerGone(event.worker, event.begun, event.hopeless))
 
     def _trace_end(self, event: WorkerEnded) -> None:
-        """Record in the traces of calls that a worker has ended; the scheduler learns it later."""
+        """Record in the traces of calls that a worker has ended, before the scheduler knows."""
         for number, recording in self.traced.items():
             runs = (event.worker, 0) in self.scheduler.where(number)
             recording.gone(event.worker, event.begun if runs else 0, self.jobs[number].tried)
@@ -281,7 +281,7 @@ class EngineState:
         values: list[Any],
         failures: Mapping[int, Exception],
     ) -> None:
-        """Store the results of items some of which have failed; decide which may be tried again."""
+        """Store the results of items of which some failed; find out which may be tried again."""
         retry_on = job.call.rules.retry_on
         may = [offset for offset, error in failures.items() if isinstance(error, retry_on)]
         event = event._replace(again=frozenset([start + offset for offset in may]))
@@ -301,13 +301,13 @@ class EngineState:
         self._obey(commands)
 
     def renew(self) -> None:
-        """Have all workers replaced; the calling thread holds the lock."""
+        """Let all workers be replaced; the calling thread holds the lock."""
         self.specs.share_no_more()
         self.backend.renew()
         self.handle(e.Renew())
 
     def tick(self) -> None:
-        """Do what is due by now: end calls past their deadlines.
+        """Do what is due by now: cancel the calls whose deadlines have come, and send `Tick`.
 
         The calling thread holds the lock.
         """
@@ -329,7 +329,7 @@ class EngineState:
 
     @staticmethod
     def ways() -> "dict[type, Callable[..., None]]":
-        """Return the methods that carry out the scheduler's commands, by type of command."""
+        """Return, for each type of command of the scheduler, the method that carries it out."""
         return {
             c.SendChunk: EngineState._send,
             c.StartWorker: EngineState._start,
@@ -419,7 +419,7 @@ class EngineState:
             self.backend.on_idle()
 
     def _hand_over(self, job: Job) -> None:
-        """Hand out the outcome of a job as soon as its results are in its checkpoint, if any."""
+        """Hand out the outcome of a job; if there is a checkpoint, when it has the results."""
         keeping, job.keeping = job.keeping, None
         if keeping is None:
             self.over.append(job)
@@ -428,7 +428,7 @@ class EngineState:
         def hand_over() -> None:
             if self.writing.pop(job.number, None) is not None:
                 self.over.append(job)
-            self._obey([])  # a closed pool may have been waiting for this last job to end
+            self._obey([])  # if the pool is closed, this job may be the last one to end
 
         def written(error: Exception | None) -> None:
             job.unkept = error
@@ -438,9 +438,9 @@ class EngineState:
         keeping.end(written)
 
     def sort_in(self, job: Job, items: int, given: "Sorted") -> None:
-        """Queue those items of a job that are still to be run, as its checkpoint says.
+        """Queue the items of a job that are not in its checkpoint, as `given` says.
 
-        `items` is how many new items the job has.
+        `items` is how many new items of the input there are.
         """
         if job.number not in self.jobs:
             return
@@ -453,11 +453,10 @@ class EngineState:
             job.keeping.hold(given.held)
 
     def tidy(self, idle: bool = False) -> None:
-        """Close the backend if there are no workers and no jobs, and none will come soon.
+        """Close the backend if the pool has no workers and no jobs, and will need none soon.
 
-        Only the thread in the engine's loop calls this method, and it holds the lock: else another
-        thread could start a worker after the check and before the backend is closed. `idle`: the
-        workers were idle for long.
+        Only the thread in the engine's loop calls this method, with the lock: else another thread
+        could start a worker between the check and the closing. `idle`: workers were idle for long.
         """
         unused = not self.scheduler.workers and not self.scheduler.busy
         if unused and (idle or self.closed):
@@ -476,7 +475,7 @@ class EngineState:
             self._hand_over(job)
             return
         until = job.call.rules.until
-        # The deadline of the call has passed already, while its input was being read.
+        # The deadline of the call has passed already, while the caller was reading the input.
         if until is not None and until <= time.monotonic():
             job.run_out_of_time(outcomes.late(job))
             self._hand_over(job)
@@ -486,15 +485,14 @@ class EngineState:
         if job.call.trace is not None:
             self._trace(job, job.call.trace)
         self.specs.use(job)
-        # The items of a job with a checkpoint come later, when it is known which of them are still
-        # to be run.
+        # A job with a checkpoint gets its items later, when it is known which of them have to run.
         size = job.total if job.keeping is None else 0
         key = None if open or job.spec is None else job.spec.key
         like, function = (key, None) if size == 1 else (None, key)
         self.handle(e.JobSubmitted(job.number, size, job.call.rules, open, like, function))
 
 
-# This table is no attribute of the state: its methods, bound to the state, would form a reference
-# cycle, which would keep the state and the arguments of the initializer until the garbage collector
-# runs.
+# The table is no attribute of the state: methods that are bound to the state would form a reference
+# cycle, so the state and the arguments of the initializer would stay in memory until the garbage
+# collector runs.
 _CARRY_OUT = EngineState.ways()

@@ -1,4 +1,4 @@
-"""The list of a pool's workers, for code that reads the private `Pool._pool` of multiprocessing."""
+"""The list of a pool's workers: some programs read the private `Pool._pool` of multiprocessing."""
 
 import threading
 from functools import partial
@@ -6,11 +6,11 @@ from functools import partial
 from .leadership import Leadership
 from .state import EngineState, WorkerEnd
 
-_MOMENT = 0.005  # seconds between two checks whether the process ids of new workers are known
+_MOMENT = 0.005  # seconds between two checks of whether the process ids of new workers are known
 
 
 class WorkerList:
-    """Reads and ends the workers of one pool by their numbers."""
+    """Looks up the workers of one pool by their numbers, and ends them."""
 
     def __init__(self, state: EngineState, leadership: Leadership) -> None:
         """Make the list of a pool's workers, from the state of its engine."""
@@ -18,17 +18,17 @@ class WorkerList:
         self._leadership = leadership
 
     def pids(self) -> dict[int, int | None]:
-        """Return the process ids of the present workers by number; a thread has the id None."""
+        """Return the process ids of the present workers by number; threads have the id None."""
         state = self._state
         if not state.leader and state.backend.workers() and not state.holds_lock():
-            # An idle worker may have ended since a thread was last in the engine's loop. So the
-            # backend is asked once for events.
+            # An idle worker may have ended since a thread was last in the engine's loop. So this
+            # thread asks the backend once for events.
             look = partial(state.backend.poll, 0.0)
             self._leadership.claim(threading.get_ident(), lambda: state.enter(look()))
         return state.backend.workers()
 
     def known_pids(self) -> dict[int, int | None]:
-        """Wait until all process ids of workers are known, then return what `pids` returns."""
+        """Wait until the process ids of all workers are known, then return them as `pids` does."""
         state = self._state
         if state.backend.can_kill and not state.holds_lock():
             self._leadership.run_until(
@@ -38,11 +38,11 @@ class WorkerList:
         return self.pids()
 
     def end_of(self, number: int) -> WorkerEnd:
-        """Return an object that will hold the exit code of a worker after its end."""
+        """Return an object that will hold the exit code of a worker when the worker has ended."""
         return self._state.ends.setdefault(number, WorkerEnd())
 
     def end(self, number: int, *, softly: bool) -> None:
-        """End a worker, if it has not ended: by SIGKILL, or if `softly` by SIGTERM."""
+        """End a worker, if it has not ended: by SIGTERM if `softly` is true, else by SIGKILL."""
         backend = self._state.backend
         how = backend.terminate if softly else backend.kill
 

@@ -1,1 +1,1 @@
-"""What `explain` tells of a call: a trial of a few items, and what a whole call would take."""
+"""What `explain` tells of a call: it tries a few items, and computes what a whole call takes."""

@@ -1,4 +1,4 @@
-"""What is sent with a function to a worker, such as globals, and whether it can be sent."""
+"""What goes to a worker with a function, such as globals, and whether it can be sent."""
 
 import functools
 from collections.abc import Callable
@@ -14,19 +14,20 @@ from .._transport.by_value.sent_names import SentNames
 from .._transport.exceptions import describe
 from .trial import pickled
 
-_DEEPEST = 5  # the most labels that a path to an object has
-_MOST_CHILDREN = 100  # how many of the objects inside another one are looked at, at most
+_DEEPEST = 5  # a path to an object has at most this many labels
+_MOST_CHILDREN = 100  # at most this many of the objects inside another one are searched
 
 
 class Carried(NamedTuple):
-    """What is sent with a function to each worker.
+    """What goes to each worker with a function.
 
     Attributes:
         size: bytes of the pickled function and of the globals that it uses, buffers included.
-        names: the globals that are sent with it, each with its bytes; the largest first.
+        names: the globals that go to the workers with it, each with its bytes; the largest first.
         largest: the path to the object that takes most of the bytes; empty if it is the function.
-        unsent: why the function cannot be sent, with the path to the object; empty if it can.
-        needs: the record of these names, which the pickles of items may refer to.
+        unsent: the reason why the function cannot be sent, with the path to the object; empty if it
+            can.
+        needs: an object that knows these names; pickles of items may refer to the names.
     """
 
     size: int
@@ -37,9 +38,9 @@ class Carried(NamedTuple):
 
 
 def carried_by(function: Callable[..., object], like: SentNames | None) -> Carried:
-    """Return what a new worker is sent with `function`.
+    """Return what a new worker gets with `function`.
 
-    `like`: the names that were sent to workers of the pool; None: it has no worker processes.
+    `like` has the names that were sent to workers of the pool; None if these are no processes.
     """
     sent_names = SentNames() if like is None else SentNames(like.inherits, like.imports)
     name = name_of(function)
@@ -62,7 +63,7 @@ def carried_by(function: Callable[..., object], like: SentNames | None) -> Carri
 
 
 def _largest(value: object, size: int) -> list[str]:
-    """Return the path to an object that takes more than half of `size` bytes, as labels."""
+    """Return the path, as labels, to an object that takes more than half of `size` bytes."""
     path: list[str] = []
     while len(path) < _DEEPEST and _is_opened(value, path):
         sizes = [
@@ -78,10 +79,11 @@ def _largest(value: object, size: int) -> list[str]:
 
 
 def _is_opened(value: object, path: list[str]) -> bool:
-    """Return whether the parts of `value` are searched for one that is large."""
+    """Return whether to search the parts of `value` for a large object."""
     if isinstance(value, (FunctionType, MethodType, functools.partial)):
         return True
-    # A tuple or dict is searched only if it has a partial's arguments or a function's defaults.
+    # A tuple or dict is searched only if it contains the arguments of a partial or the defaults of
+    # a function.
     if isinstance(value, (tuple, dict)):
         return bool(path) and path[-1] in {".args", ".keywords", "defaults"}
     return not path or path[-1] in {".func", ".__self__", ".__func__"}
@@ -90,5 +92,5 @@ def _is_opened(value: object, path: list[str]) -> bool:
 def _size_of(value: object) -> int:
     try:
         return pickled(value)[0]
-    except Exception:  # pickling runs the value's own methods, which may raise anything
+    except Exception:  # to pickle a value runs its own methods, which may raise anything
         return 0

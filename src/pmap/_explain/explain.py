@@ -1,4 +1,4 @@
-"""Makes an `Explanation`: tries a few items, measures the pool, and says what follows."""
+"""Makes an `Explanation`: tries a few items, measures the pool, and computes the rest."""
 
 import itertools
 from collections.abc import Callable
@@ -32,23 +32,23 @@ from .source import Source
 from .trial import Batch, Measured, Trial, pickled, same
 from .verdict import Known, verdict_of
 
-_BUDGET = 0.5  # for this many seconds items are tried; one that has begun is finished
-_LONG = 1.5  # if the first item takes this many seconds, no other is tried
-_LATEST = 5.0  # after this many seconds no more items are tried, whatever took so long
+_BUDGET = 0.5  # seconds for which items are tried; an item that has begun is finished
+_LONG = 1.5  # seconds of the first item from which on no other item is tried
+_LATEST = 5.0  # seconds after which no more items are tried, for whatever reason it took so long
 _BATCH = 0.03  # seconds that the items of one batch should take together
-_LOOK = 0.06  # seconds of a batch of items beside which a thread tests the interpreter's lock
-_LOOKS = (0, 2)  # the numbers of the batches beside which a thread tests the interpreter's lock
-_SHORTEST = 1e-6  # the least number of seconds that an item is taken to need when a batch is made
-# If all items together ran for this many seconds, other work of the machine is spread evenly over
-# them.
+_LOOK = 0.06  # the same for a batch during which a thread tests the interpreter's lock
+_LOOKS = (0, 2)  # the numbers of the batches during which a thread tests the interpreter's lock
+_SHORTEST = 1e-6  # seconds that an item is taken to need at least, to compute a batch's size
+# If all items together have run for this many seconds, other work of the machine is spread evenly
+# over them.
 _ENOUGH = 0.1
 _PLAIN = 40  # a value whose pickle has at most this many bytes counts as a number
-# How many items an input is assumed to have if it does not tell.
+# If an input does not tell its length, it is assumed to have this many items.
 _MANY = 100_000
-# If an item takes fewer seconds than this, a test cannot tell whether the item holds the
-# interpreter's lock, or the measuring code does.
+# An item may take fewer seconds than this. Then a test of the interpreter's lock cannot tell
+# whether the item holds the lock, or the measuring code does.
 _QUICK = 0.0002
-_ENOUGH_LOOKS = 5  # from this many tests of the interpreter's lock on, their result counts
+_ENOUGH_LOOKS = 5  # the tests of the interpreter's lock count if there are at least this many
 _numbers: Final = itertools.count(1)
 
 
@@ -59,11 +59,11 @@ class Asked(NamedTuple):
         function: the function.
         kind: how an item becomes a call of the function.
         source: the items.
-        chunksize: the option of this name; None: pmap chooses the size.
+        chunksize: the option ``chunksize``; None if pmap chooses the size.
         at_once: how many coroutines run in a worker at the same time.
-        timeout: the option of this name, in seconds; None: no limit.
-        one_thread: with threads, one item runs at a time.
-        sent_names: the names that were sent to the workers; None: there are no worker processes.
+        timeout: the option ``timeout``, in seconds; None if there is no limit.
+        one_thread: whether the threads backend would run the items one at a time.
+        sent_names: the names that were sent to the workers; None if there are no worker processes.
     """
 
     function: Callable[..., object]
@@ -83,10 +83,10 @@ class Pools(NamedTuple):
         backend: the backend of the pool in which items are tried.
         own: the pool in which items are tried.
         is_cold: whether no worker process of this pool has started yet.
-        processes: a pool of processes; None: none may be started.
-        burners: a pool of processes that are not replaced after a few items; None: none may be
+        processes: a pool of processes; None if none may be started.
+        burners: a pool of processes that are not replaced after a few items; None if none may be
             started.
-        threads: a pool of threads; None: none is used.
+        threads: a pool of threads; None if no threads are measured.
     """
 
     backend: Backend
@@ -147,7 +147,7 @@ def explain(asked: Asked, pools: Pools) -> Explanation:
 
 
 def _started(pools: Pools) -> float | None:
-    """Start a worker process, if there is none; return how many seconds that took."""
+    """If the pool has no worker process, start one; return how many seconds that took."""
     if not pools.is_cold:
         return None
     begin = perf_counter()
@@ -159,46 +159,48 @@ def _started(pools: Pools) -> float | None:
 
 
 class _Tried:
-    """What the trial of items has shown."""
+    """What the trial of some items has shown."""
 
     def __init__(self) -> None:
-        self.items = 0  # how many items were run in the trial
-        self.batches = 0  # how many batches of items there were
+        self.items = 0  # how many items have run in the trial
+        self.batches = 0  # how many batches of items have run
         self.timed = Measured()
-        # Measurements of items while another thread tried how often the interpreter's lock is free.
+        # Measurements of items during which another thread tested how often the interpreter's lock
+        # was free.
         self.looked_at = Measured()
-        # Measurements of the first items in each worker, which may import modules.
+        # Measurements of the first items of each worker; these items may import modules.
         self.cold = Measured()
-        self.arguments = 0  # how many arguments were pickled, to measure their size
+        self.arguments = 0  # how many arguments were pickled to measure their size
         self.size = 0  # how many bytes the pickles of these arguments have
-        self.packing = 0.0  # how many seconds the pickling of these arguments took
+        self.packing = 0.0  # how many seconds it took to pickle these arguments
         self.unsent = ""
         self.failed = ""
-        self.is_over = False  # whether no more items are tried, because a worker was lost
+        self.is_over = False  # a worker was lost, so no more items are tried
 
     @property
     def measured(self) -> Measured:
-        """The measurements that count for times: those of undisturbed items, if there are any."""
+        """The measurements that count: those without tests of the lock, if there are any."""
         return next((m for m in (self.timed, self.looked_at) if m.items), self.cold)
 
     @property
     def lock(self) -> float:
-        """The part of their time in which the items held the interpreter's lock, from 0 to 1."""
+        """The share of their time in which items held the interpreter's lock, from 0 to 1."""
         quick = self.measured.seconds < _QUICK * self.measured.items
         found = self.looked_at if self.looked_at.looks >= _ENOUGH_LOOKS else self.cold
         if quick or found.looks < _ENOUGH_LOOKS:
-            # Nothing was measured: then assume that items are Python code, which holds the lock.
+            # The lock was not tested often enough. So the items are taken to be Python code, which
+            # holds the lock.
             return 1.0
         return found.held / found.looks
 
     @property
     def size_in(self) -> int | None:
-        """The mean size of an argument's pickle in bytes; None: not known."""
+        """The mean size of an argument's pickle in bytes; None if no argument was pickled."""
         return self.size // self.arguments if self.arguments else None
 
     @property
     def size_out(self) -> int | None:
-        """The mean size of a result's pickle in bytes; None: not known."""
+        """The mean size of a result's pickle in bytes; None if no result was pickled."""
         all_of_them = Measured()
         for some in (self.timed, self.looked_at, self.cold):
             all_of_them.add(some)
@@ -206,18 +208,19 @@ class _Tried:
 
 
 def _try_items(asked: Asked, runner: Runner, needs: Needs | None, tried: _Tried) -> None:
-    """Run a few items in the pool, each once."""
+    """Run a few items in the pool, each of them once."""
     trial = Trial(asked.function, name_of(asked.function), next(_numbers))
     begin = perf_counter()
     count = 1
     while taken := asked.source.take(count):
-        # Beside one batch of items a thread tests the interpreter's lock. That is not the first
-        # batch, which may import modules, unless it remains the only one.
+        # During the batches in `_LOOKS` a thread tests the interpreter's lock. Items of the first
+        # batch may import modules, so its tests count only if the later batch has too few.
         looks = tried.batches in _LOOKS and asked.source.length != 1
         tried.batches += 1
         _try_some(asked, runner, trial, taken, looks, needs, tried)
         measured = tried.measured
-        # The time that a worker took to import the function does not count.
+        # The budget is for the items alone: the time in which a worker imports the function is not
+        # in it.
         spent = tried.cold.seconds + tried.looked_at.seconds + tried.timed.seconds
         late = perf_counter() - begin > _LATEST
         if tried.is_over or late or spent > (_BUDGET if tried.timed.items else _LONG):
@@ -247,7 +250,7 @@ def _try_some(
     tried.items += len(batch.indices)
     limit = asked.timeout and asked.timeout * len(batch.indices)
     (found,) = runner.run(trial, [batch], timeout=limit, chunksize=1)
-    # An exception of an item is part of what was measured; this is one of pmap.
+    # An exception of an item is in the measurements. A `Failure` here is one of pmap.
     if isinstance(found, Failure):
         tried.is_over = True
         if isinstance(found.error, TransportError):
@@ -268,7 +271,7 @@ def _try_some(
 def _is_sent(index: int, item: object, needs: Needs | None, tried: _Tried) -> bool:
     """Return whether an item can be pickled.
 
-    Record the size of the pickle, or why there is none.
+    Add the size of the pickle to `tried`, or the reason why there is none.
     """
     begin = perf_counter()
     try:
@@ -303,11 +306,11 @@ def _arguments(kind: Kind, item: object) -> tuple[object, dict[str, object]]:
 
 
 def _predicted(asked: Asked, pools: Pools, tried: _Tried, known: Known) -> Known:
-    """Return `known`, completed by the times that the call is expected to take."""
+    """Return `known` with the times that the call is expected to take."""
     measured = tried.measured
     size_in, size_out = tried.size_in or 0, tried.size_out or 0
     each = measured.seconds
-    # A total of so few seconds may be disturbed by one time slice of another process.
+    # So short a total may contain a time slice of another process, in which no item ran.
     if each < _ENOUGH:
         each = min(each, measured.own + measured.waiting)
     cost = ItemCost(
@@ -321,7 +324,8 @@ def _predicted(asked: Asked, pools: Pools, tried: _Tried, known: Known) -> Known
     pace = Pace(float(min(pools.own.workers, cpu_count())), 1.0)
     if pools.burners is not None:
         pace = pace_of(pools.burners, cpu_count())
-    # The items were measured in a worker, and the serial loop would run in this process.
+    # The items were measured in a worker, but the serial loop would run in this process, which may
+    # be slower or quicker.
     if pools.backend == "processes":
         cost = cost.at_pace(pace.here)
     count = _MANY if known.items is None else known.items
@@ -350,9 +354,10 @@ def _payload(size: int) -> int:
 
 
 def _packing(tried: _Tried, size_in: int, size_out: int, workers: int) -> float:
-    """Return the seconds that pickling takes for one item, as far as a call becomes longer.
+    """Return for one item the seconds of pickling and loading by which a call becomes longer.
 
-    The caller pickles arguments and loads results; the workers share the rest.
+    The caller pickles the arguments and loads the results. The workers do the rest, at the same
+    time as each other.
     """
     given = tried.packing / tried.arguments if tried.arguments and size_in > _PLAIN else 0.0
     measured = tried.measured

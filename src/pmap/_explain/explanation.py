@@ -5,7 +5,8 @@ from html import escape
 
 from .texts import bytes_text, seconds_text, times_text
 
-# If a function carries this many bytes, the object that takes most of them is named.
+# If a function brings at least this many bytes with it, the explanation names the object that takes
+# most of them.
 _WORTH_A_NAME = 10_000
 
 
@@ -99,7 +100,7 @@ class Explanation:
         return f"<div><p>{head}</p><table>{''.join(rows)}</table></div>"
 
     def _rows(self) -> list[tuple[str, str]]:
-        """Return the rows of the table that is shown below the verdict: a label and a text each."""
+        """Return the rows of the table below the verdict; each is a label and a text."""
         rows = [("tried", self._tried())]
         if self.failed:
             rows.append(("failed", self.failed))

@@ -1,7 +1,7 @@
-"""Measures how fast the pool and the machine are at this moment, for each explanation.
+"""Measures the present speed of the pool and of the machine, for each explanation anew.
 
-No result is kept for the next explanation: how much of its processors a machine has to spare may
-differ a moment later. It takes half a second, and two seconds on a busy machine.
+A result is not kept for the next explanation, because the machine may have more or fewer processors
+to spare a moment later. Measuring takes half a second, and two seconds on a busy machine.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,34 +11,36 @@ from typing import Any, NamedTuple, Protocol
 from .model import Overhead
 from .trial import Reply, burn, same
 
-# Seconds of one burn, a computation that only uses a processor, for measuring its speed.
+# A burn is a computation that only uses a processor, to measure its speed. One burn takes this many
+# seconds.
 _BURN = 0.0025
-# How many burns (computations that only use a processor) a process makes in a measurement.
+# In a measurement, a process makes this many burns (computations that only use a processor).
 _IN_A_ROW = 16
-_TIMES = 4  # how often each measurement is made, at least
-_AGREE = 1.15  # the factor by which two measurements may differ and still count as equal
-_LONGEST = 1.5  # seconds: after this time no measurement is repeated, even if results differ
-_CALLS = 10  # how often a call of one item is made, to measure what a call costs by itself
-# Seconds: if a measured call of many items takes less, it is repeated with more items.
+_TIMES = 4  # each measurement is made at least this often
+_AGREE = 1.15  # two measurements that differ by no more than this factor count as equal
+_LONGEST = 1.5  # seconds after which no measurement is repeated, even if the results differ
+_CALLS = 10  # a call of one item is made this often, to measure what a call costs by itself
+# A measured call of many items should take at least this many seconds; if it does not, it is made
+# again with more items.
 _LONG_ENOUGH = 0.05
-_MOST = 20_000  # how many items a call for measurement has, at most
-# How many bytes all items and results of a call for measurement have, at most.
+_MOST = 20_000  # a call for measurement has at most this many items
+# All items and results of a call for measurement have at most this many bytes together.
 _MOST_BYTES = 1 << 26
-_LARGEST = 1 << 23  # how many bytes one item and its result have in a call for measurement, at most
+_LARGEST = 1 << 23  # in a call for measurement, an item and its result have at most this many bytes
 _STEPS = 10_000
 
 
 class Runner(Protocol):
-    """Runs items in a pool, for measurements."""
+    """Runs items in a pool, to measure the pool."""
 
     @property
     def workers(self) -> int:
-        """How many workers the pool may have."""
+        """The number of workers that the pool may have."""
         ...
 
     @property
     def sends(self) -> bool:
-        """Whether items and results are pickled on their way."""
+        """Whether items and results are pickled on their way to the workers and back."""
         ...
 
     def run(
@@ -51,7 +53,7 @@ class Runner(Protocol):
     ) -> list[Any]:
         """Run the items in the pool and return the results.
 
-        A `Failure` stands for a failed item.
+        In the place of a failed item's result there is a `Failure`.
         """
         ...
 
@@ -60,11 +62,11 @@ class Pace(NamedTuple):
     """How fast this process and the workers of a pool compute.
 
     Attributes:
-        gain: how many times as fast as this process all workers compute together. On an idle
+        gain: how many times as fast all workers together compute as this process does. On an idle
             machine that is the number of workers or of processors, whichever is less.
-        here: how many times as long as one worker alone this process takes. On an idle machine it
-            is 1. On a busy one the system may share its processors among groups of processes, and
-            the workers may be in another group than this process.
+        here: how many times as long this process takes for a computation as one worker alone. On an
+            idle machine it is 1. A busy system may share its processors among groups of processes,
+            and the workers may be in another group than this process.
     """
 
     gain: float
@@ -75,11 +77,11 @@ def pace_of(runner: Runner, cpus: int) -> Pace:
     """Measure how fast this process and the workers of a pool compute."""
     steps = int(_BURN / min(burn(_STEPS) for _ in range(_TIMES)) * _STEPS)
     # Each worker makes as many burns (short computations) as this process. A busy machine gives
-    # more time to a process that has just begun to run than to one that goes on, so all must go on
-    # for as long. The burns are short: at the end of a few long ones, all would wait for the worker
-    # that was held up.
+    # more time to a process that has just begun to run, so all processes have to run for equally
+    # long. The burns are short. After a few long ones, all processes would wait for a worker that
+    # was held up.
     burns = _IN_A_ROW * min(runner.workers, 2 * cpus)
-    # A first round is not measured: it lets all workers start.
+    # This first round is not measured: in it all workers start.
     _run_burns(runner, steps, burns, None)
     begin, rounds = perf_counter(), list[tuple[float, float, float]]()
     while len(rounds) < _TIMES or not (_agree(rounds) or perf_counter() - begin > _LONGEST):
@@ -91,22 +93,22 @@ def pace_of(runner: Runner, cpus: int) -> Pace:
 
 
 def _agree(rounds: list[tuple[float, float, float]]) -> bool:
-    """Return whether the last measurements agree, so that the machine is not busy."""
+    """Return whether the last measurements agree, which means that the machine is not busy."""
     times = zip(*rounds[-_TIMES:], strict=True)
     return all(max(column) < _AGREE * min(column) for column in times)
 
 
 def overhead_of(runner: Runner, chunksize: int | None, size_in: int, size_out: int) -> Overhead:
-    """Measure what a pool costs in addition to the items themselves.
+    """Measure what a pool costs in addition to the time of the items themselves.
 
     Args:
         runner: runs items in the pool.
-        chunksize: that of the call.
+        chunksize: the `chunksize` of the call.
         size_in: bytes of the argument of an item; 0 for a plain value such as a number.
-        size_out: bytes of its result; 0 for a plain value.
+        size_out: bytes of the result of an item; 0 for a plain value.
     """
-    # For the measurement, values are no larger than `_LARGEST`. Larger ones are assumed to take
-    # longer in proportion.
+    # In the measurement, values have at most `_LARGEST` bytes. Larger values are taken to need more
+    # time in proportion to their size.
     scale = max(1.0, (size_in + size_out) / _LARGEST)
     size_in, size_out = int(size_in / scale), int(size_out / scale)
     work = Reply(size_out) if size_out else same

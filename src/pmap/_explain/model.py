@@ -1,6 +1,6 @@
-"""How long a call takes, computed from the cost of an item and the measured speed of the machine.
+"""Computes how long a call takes, from the cost of an item and the speed of the machine.
 
-Pure arithmetic: seconds in, seconds out.
+This is arithmetic only, from seconds to seconds.
 """
 
 from heapq import heapreplace
@@ -8,21 +8,23 @@ from typing import NamedTuple
 
 from .._scheduling.chunk_sizes import chunk_size
 
-# The schedule of at most this many chunks is computed one by one; more would change little.
+# The schedule is computed chunk by chunk if there are at most this many chunks; with more chunks
+# that would change little.
 _MOST_CHUNKS = 5000
-_NO_GAIN = 1.05  # speed of several workers, compared with one, below which they are no gain
+_NO_GAIN = 1.05  # several workers that are not faster than one by this factor are no gain
 
 
 class ItemCost(NamedTuple):
-    """What an item costs on average.
+    """What one item costs on average.
 
     Attributes:
-        seconds: how long it runs in the serial loop.
-        computing: seconds of it on a processor; with several threads, of all of them.
-        waiting: seconds of it in which it waits for something other than a processor.
-        lock: the part of `computing` in which it holds the interpreter's lock, from 0 to 1.
-        packing: seconds to pickle and load its argument and its result.
-        size: bytes of its argument and its result.
+        seconds: how many seconds the item runs in the serial loop.
+        computing: how many of these seconds the item takes on a processor; if it has several
+            threads, the sum over all of them.
+        waiting: how many of these seconds the item waits for something other than a processor.
+        lock: the share of `computing` in which the item holds the interpreter's lock, from 0 to 1.
+        packing: seconds to pickle and load the item's argument and result.
+        size: bytes of the item's argument and result.
     """
 
     seconds: float
@@ -33,25 +35,25 @@ class ItemCost(NamedTuple):
     size: float = 0.0
 
     def at_pace(self, factor: float) -> "ItemCost":
-        """Return the cost of an item if computing takes `factor` times as long."""
+        """Return the cost of an item if its computing takes `factor` times as long."""
         ran = self.seconds - self.waiting
         return self._replace(seconds=ran * factor + self.waiting, computing=self.computing * factor)
 
 
 class Overhead(NamedTuple):
-    """What a pool costs in addition to the items: seconds for a call, and for each item."""
+    """What a pool costs besides the items: seconds for a call, and seconds for each item."""
 
     call: float
     item: float
 
 
 class Workers(NamedTuple):
-    """The workers of a pool, as numbers for the computation.
+    """The workers of a pool, as numbers for a computation.
 
     Attributes:
-        limit: how many there may be.
-        gain: how many times as fast as the caller all of them together compute.
-        at_once: how many coroutines each of them runs at the same time.
+        limit: how many workers there may be.
+        gain: how many times as fast as the caller all workers together compute.
+        at_once: how many coroutines run in each worker at the same time.
     """
 
     limit: int
@@ -60,11 +62,11 @@ class Workers(NamedTuple):
 
 
 class Chunks(NamedTuple):
-    """The chunks of a call: how many items are sent in one message each time.
+    """The chunks of a call, each of which is sent in one message.
 
     Attributes:
         sizes: how many items each of the first chunks has.
-        more: how many chunks there are besides, all about as large as the last of `sizes`.
+        more: how many more chunks there are; each is about as large as the last of `sizes`.
     """
 
     sizes: tuple[int, ...]
@@ -72,14 +74,14 @@ class Chunks(NamedTuple):
 
     @property
     def total(self) -> int:
-        """How many chunks there are."""
+        """The number of chunks."""
         return len(self.sizes) + self.more
 
 
 def chunks_of(
     items: int, workers: int, cost: float, fixed: int | None, size: float = 0.0
 ) -> Chunks:
-    """Return the chunks in which the items of a call are sent.
+    """Return the chunks into which the items of a call are divided.
 
     Args:
         items: how many items there are.
@@ -91,7 +93,7 @@ def chunks_of(
     sizes: list[int] = []
     remaining, measured = items, 0
     while remaining > 0 and len(sizes) < _MOST_CHUNKS:
-        # Each worker gets its first chunk before pmap knows how long an item takes.
+        # When a worker gets its first chunk, pmap does not know yet how long an item takes.
         known = cost if len(sizes) >= workers else None
         sizes.append(chunk_size(remaining, workers, known, fixed, measured, size))
         remaining -= sizes[-1]
@@ -100,14 +102,14 @@ def chunks_of(
 
 
 def serial_seconds(items: int, cost: ItemCost) -> float:
-    """Return how long the serial loop takes."""
+    """Return how many seconds the serial loop takes."""
     return items * cost.seconds
 
 
 def process_seconds(
     items: int, cost: ItemCost, workers: Workers, overhead: Overhead, chunks: Chunks
 ) -> float:
-    """Return how long the call takes with worker processes that have started already."""
+    """Return how many seconds the call takes with worker processes that have started already."""
     beyond = overhead.call + items * (overhead.item + cost.packing)
     return beyond + _laid_out(items, chunks, cost, workers)
 
@@ -115,7 +117,7 @@ def process_seconds(
 def thread_seconds(
     items: int, cost: ItemCost, workers: Workers, overhead: Overhead, chunks: Chunks
 ) -> float:
-    """Return how long the call takes with threads."""
+    """Return how many seconds the call takes with threads."""
     beyond = overhead.call + items * overhead.item
     # Only one thread at a time can hold the interpreter's lock.
     locked = items * cost.computing * cost.lock
@@ -123,9 +125,9 @@ def thread_seconds(
 
 
 def _laid_out(items: int, chunks: Chunks, cost: ItemCost, workers: Workers) -> float:
-    """Return when the last worker finishes, if each takes the next chunk as soon as it is free."""
+    """Return when the last worker finishes, if each takes its next chunk as soon as it is free."""
     count = max(1, min(workers.limit, chunks.total))
-    # If several workers compute at the same time, an item takes longer than if one does.
+    # An item takes longer while several workers compute at the same time.
     slower = count / _gain(workers, count)
     computing = max((cost.seconds - cost.waiting) * min(1.0, slower), cost.computing * slower)
     each = computing + cost.waiting / workers.at_once
@@ -143,13 +145,13 @@ def _gain(workers: Workers, count: int) -> float:
 
 
 def break_even(items: int, cost: ItemCost, workers: Workers, overhead: Overhead) -> float | None:
-    """Return how long an item must take at least for worker processes to be faster than a loop.
+    """Return how many seconds an item must take for worker processes to be faster than a loop.
 
-    None: they never are, since they compute no faster together than one alone.
+    Return None if they are never faster, because all together compute no faster than one.
     """
     waits = cost.waiting / (cost.computing + cost.waiting) if cost.computing + cost.waiting else 0
     count = max(1, min(workers.limit, items))
-    # How much time the parallel call takes for each second that an item takes in the loop.
+    # The seconds that the parallel call takes for each second that an item takes in the loop.
     left = (1 - waits) / _gain(workers, count) + waits / (count * workers.at_once)
     if left * _NO_GAIN >= 1:
         return None

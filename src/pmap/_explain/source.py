@@ -1,4 +1,4 @@
-"""Chooses the items of an input that a trial runs; reads no more of the input than it must."""
+"""Chooses the items that a trial runs; reads no more of the input than this needs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -6,22 +6,22 @@ from operator import length_hint
 from typing import Protocol, TypeGuard
 
 MOST = 1000  # a trial has at most this many items
-# The golden ratio: its multiples, without their whole parts, are spread evenly over 0 to 1, however
-# many of them are taken.
+# The golden ratio. The fractional parts of its multiples are spread evenly over 0 to 1, however
+# many multiples are taken.
 _SPREAD = 0.6180339887498949
 
 
 class Source(Protocol):
-    """The input of a call, as a trial (a few items that are run for measurement) uses it."""
+    """The input of a call for a trial, in which a few items are run and measured."""
 
     @property
     def length(self) -> int | None:
-        """How many items the input has; None: that is not known."""
+        """The number of items of the input; None if it is not known."""
         ...
 
     @property
     def consumed(self) -> int:
-        """How many items were read from an iterator, which does not give them again."""
+        """The number of items that were read from an iterator, which does not give them again."""
         ...
 
     def take(self, count: int) -> list[tuple[int, object]]:
@@ -30,7 +30,7 @@ class Source(Protocol):
 
 
 def places(length: int) -> Iterator[int]:
-    """Yield different indices below `length`, so that all yielded so far are spread evenly.
+    """Yield different indices below `length`; those yielded so far are always spread evenly.
 
     >>> list(places(5))
     [0, 3, 1, 4, 2]
@@ -46,7 +46,7 @@ def places(length: int) -> Iterator[int]:
 
 
 class _Spread:
-    """Takes items from all parts of sequences, by their indices."""
+    """Takes items from all parts of the given sequences, by their indices."""
 
     consumed = 0
 
@@ -66,7 +66,7 @@ class _Spread:
 
 
 class _First:
-    """Takes the first items of iterables that have no indices."""
+    """Takes the first items of iterables without indices."""
 
     def __init__(self, iterables: list[Iterable[object]], rows: bool) -> None:
         self.consumed = 0
@@ -85,7 +85,7 @@ class _First:
             self.consumed += len(taken)
         self._read += len(taken)
         if len(taken) < count and self._read < MOST:
-            self.length = self._read  # the input has ended, so that its length is known now
+            self.length = self._read  # the input has ended, which tells its length
         return taken
 
 
@@ -96,22 +96,22 @@ def _is_itself(iterator: object, iterable: object) -> bool:
 def _length_of(iterable: object) -> int | None:
     try:
         hint = length_hint(iterable, -1)
-    except Exception:  # a user's `__len__` may raise anything: then the length is not known
+    except Exception:  # a user's `__len__` may raise anything; the length is then unknown
         return None
     return None if hint < 0 else hint
 
 
 def _is_sequence(iterable: object) -> TypeGuard[Sequence[object]]:
-    """Return whether the items of an iterable can be got by indices."""
-    # A Series of pandas is left out, as its indices are others. NumPy's arrays are no `Sequence`,
-    # but have indices.
+    """Return whether the items of an iterable can be read by their indices."""
+    # A Series of pandas does not count, because its indices are not positions. NumPy's arrays are
+    # not of the class `Sequence`, but they have indices.
     return isinstance(iterable, Sequence) or (
         type(iterable).__module__ == "numpy" and getattr(iterable, "ndim", 0) > 0
     )
 
 
 def source_of(given: list[Iterable[object]]) -> Source:
-    """Return a source of the items of an iterable; with several, an item has an element of each."""
+    """Return a source of the items; with several iterables, an item has an element of each."""
     rows = len(given) > 1
     sequences = [iterable for iterable in given if _is_sequence(iterable)]
     if len(sequences) == len(given):

@@ -27,7 +27,7 @@ def bytes_text(size: int) -> str:
 
 
 def times_text(factor: float) -> str:
-    """Return how many times as fast something is.
+    """Return by what factor something is faster, as a text.
 
     >>> [times_text(factor) for factor in (23.4, 1.0, 0.0312)]
     ['23', '1.0', '0.031']

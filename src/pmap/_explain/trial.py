@@ -1,4 +1,4 @@
-"""What `explain` sends to workers in the place of the function: it runs and measures items.
+"""Sent to workers by `explain` in place of the function: it runs items and measures them.
 
 Workers import this module.
 """
@@ -13,43 +13,46 @@ from .._transport.descriptors import without_descriptors
 from .._transport.exceptions import describe
 from .._transport.values import loads, split
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported, because workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
     from .._transport.by_value.role import Role
 
-_PAUSE = 0.001  # seconds between two tests whether the interpreter's lock is free
-# A thread that has to wait for the interpreter's lock, as Python code runs, gets it after 5 ms. A
-# thread that need not wait wakes up at most this many seconds late.
+_PAUSE = 0.001  # seconds between two tests of whether the interpreter's lock is free
+# When a thread that slept wakes up, it needs the interpreter's lock. If Python code holds the lock,
+# the thread gets it after 5 ms; if the lock is free, the thread is late by at most this many
+# seconds.
 _LATE = 0.0005
-_TIMES = 5  # how often the clocks are read to measure how long reading them takes
+_TIMES = 5  # how often the clocks are read to find out how long reading them takes
 
 
-# The numbers of the explanations of which this process has run items.
+# The numbers of the explanations for which this process has run items.
 _known: set[int] = set()
 
 
 class Measured:
-    """What was measured of a batch of items: sums over all items that returned.
+    """What was measured of a batch of items; the numbers are sums over all items that returned.
 
     Attributes:
         first: whether the worker ran items of this explanation for the first time: they may take
             longer, because they import modules and fill caches.
         items: how many items returned.
-        seconds: how long they ran.
-        own: seconds of it in which their thread ran on a processor.
-        all_threads: seconds for which threads of the process ran on processors in this time, summed
-            up.
-        waiting: seconds in which their thread waited for something other than a processor.
-        looks: how often another thread tested the interpreter's lock while they ran.
+        seconds: for how many seconds these items ran.
+        own: how many of these seconds the thread of the items ran on a processor.
+        all_threads: for how many seconds threads of the process ran on processors during this time,
+            summed over all threads.
+        waiting: for how many seconds the thread of the items waited for something other than a
+            processor.
+        looks: how often another thread tested the interpreter's lock while the items ran.
         held: how often the lock was not free in these tests.
-        packing: seconds of pickling the results and loading them.
+        packing: seconds that it took to pickle the results and to load them.
         pickled: how many results could be pickled.
-        size: bytes of these, with their buffers.
-        failed: the index of the first item that raised, and what it raised, in words.
-        unsent: the same of the first result that could not be pickled.
+        size: bytes of the pickled results, with their buffers.
+        failed: the first item that raised an exception: its index, and the exception in words.
+        unsent: the first item whose result could not be pickled: its index, and the reason in
+            words.
     """
 
     __slots__ = (
@@ -81,12 +84,12 @@ class Measured:
 
 
 class Batch:
-    """Some items that are run one after the other.
+    """A batch of items; a worker runs one after the other.
 
     Attributes:
-        indices: their places in the input.
-        arguments: the positional and the keyword arguments of each.
-        looks: whether to test if they hold the interpreter's lock.
+        indices: the indices of the items in the input.
+        arguments: the positional and the keyword arguments of each item.
+        looks: whether to test if the items hold the interpreter's lock.
     """
 
     __slots__ = ("arguments", "indices", "looks")
@@ -100,19 +103,20 @@ class Batch:
 
 
 class Trial:
-    """Calls a function with the arguments of some items, and returns what it has measured."""
+    """Calls a function with the arguments of some items, and returns what was measured."""
 
     def __init__(self, function: Callable[..., object], name: str, number: int) -> None:
-        """Make an object to run in the place of `function`.
+        """Make an object that runs in place of `function`.
 
-        `number` identifies the explanation, so that a worker sees whether it has run items of it.
+        `number` identifies the explanation: by it a worker knows whether it has run items of the
+        same explanation before.
         """
         self.function = function
         self.number = number
-        self.__name__ = self.__qualname__ = name  # the name of the function, for error messages
+        self.__name__ = self.__qualname__ = name  # error messages call the function by this name
 
     def __call__(self, batch: Batch) -> Measured:
-        """Run the items of `batch`, one after the other, each once."""
+        """Run each item of `batch` once, one after the other."""
         measured = Measured()
         measured.first = self.number not in _known
         _known.add(self.number)
@@ -127,7 +131,7 @@ class Trial:
         return measured
 
     def _run(self, batch: Batch, measured: Measured, watch: _Watch) -> None:
-        """Run and measure each item by itself."""
+        """Run each item, and measure each of them by itself."""
         for index, (args, kwargs) in zip(batch.indices, batch.arguments, strict=True):
             begin = watch.now()
             try:
@@ -141,7 +145,7 @@ class Trial:
     def _run_looking(self, batch: Batch, measured: Measured, watch: _Watch) -> None:
         """Run all items and measure them together, while another thread tests the lock.
 
-        The lock is the interpreter's. No clock is read between two items, because that would give
+        The lock is the interpreter's. Between two items no clock is read: to read one would release
         the lock to the other thread.
         """
         last: tuple[int, object] | None = None
@@ -179,8 +183,8 @@ def _measure_result(measured: Measured, index: int, result: object) -> None:
     try:
         loads(data, buffers=buffers)
     except Exception:
-        # The pickle refers to names of the caller, so it can be loaded only there: how long that
-        # takes is not known.
+        # The pickle refers to names of the caller, so it can be loaded only there. The time that
+        # loading takes is then not known.
         pass
     measured.packing += perf_counter() - begin
     measured.pickled += 1
@@ -188,27 +192,28 @@ def _measure_result(measured: Measured, index: int, result: object) -> None:
 
 
 def pickled(value: object, role: Role | None = None) -> tuple[int, Any, list[Any]]:
-    """Return how many bytes `value` has when it is sent; its pickle; and its large buffers.
+    """Return the bytes that `value` takes when it is sent, its pickle, and its large buffers.
 
-    Raises what the pickling of `value` raises.
+    An exception of the pickling is passed on.
     """
     head, out = split(value, role=role)
     buffers: list[Any] = without_descriptors(out)
     size = sum([memoryview(buffer).nbytes for buffer in buffers])
     if head is None:
         return size, buffers.pop(), buffers
-    # `value` is a `bytes` or a `bytearray`, so that its contents are the only buffer.
+    # `value` is a `bytes` or a `bytearray`, and its contents are the only buffer.
     if isinstance(head, str):
         return size, buffers.pop(), buffers
     return size + len(head), head, buffers
 
 
 class _Watch:
-    """The clocks that measure the time of the thread which runs items."""
+    """The clocks that measure the time of the thread that runs items."""
 
     def __init__(self) -> None:
         self._queued = _Queued()
-        # What the clocks show for an item that does nothing; it is subtracted.
+        # The times that the clocks show for an item that does nothing. They are subtracted from
+        # each measurement.
         self._nothing = (0.0, 0.0, 0.0, 0.0)
         pairs = [(self.now(), self.now()) for _ in range(_TIMES)]
         self._nothing = min(_between(*pair) for pair in pairs)
@@ -218,7 +223,7 @@ class _Watch:
         return perf_counter(), thread_time(), process_time(), self._queued.seconds()
 
     def add(self, measured: Measured, begin: tuple[float, ...], items: int) -> None:
-        """Add to `measured` the time of items that ran from `begin` until now."""
+        """Add to `measured` the times of the items that have run since `begin`."""
         passed = zip(_between(begin, self.now()), self._nothing, strict=True)
         seconds, own, all_threads, queued = [max(0.0, item - empty) for item, empty in passed]
         measured.items += items
@@ -228,7 +233,7 @@ class _Watch:
         measured.waiting += max(0.0, seconds - own - queued)
 
     def close(self) -> None:
-        """Close the files that some of the clocks are read from."""
+        """Close the files from which some of the clocks are read."""
         self._queued.close()
 
 
@@ -240,9 +245,10 @@ def _between(begin: tuple[float, ...], end: tuple[float, ...]) -> tuple[float, f
 class _Looks:
     """A thread that tests whether the interpreter's lock is free while items run in another.
 
-    It sleeps for a moment, again and again. When it wakes up, it needs the lock. If that takes
-    long, and the thread had a processor, code that runs holds the lock. The thread that runs items
-    waits for this one now and then, for longer on a busy machine: then its times are of no use.
+    The thread sleeps for a moment, again and again. When it wakes up, it needs the lock. If it
+    waits long for the lock although it has a processor, the code of the items holds the lock. The
+    thread that runs items sometimes waits for this thread, and for longer on a busy machine, so the
+    times of such items are of no use.
     """
 
     def __init__(self) -> None:
@@ -252,11 +258,11 @@ class _Looks:
         self._over.acquire()
         try:
             start_new_thread(self._look, ())
-        except RuntimeError:  # no thread can be started to test the lock, so nothing is known of it
+        except RuntimeError:  # no thread can be started, so the lock is not tested
             self._over.release()
 
     def ended(self) -> tuple[int, int]:
-        """End the thread; return how often it tested the lock, and how often that was not free."""
+        """End the thread; return how often it tested the lock, and how often the lock was held."""
         self.is_on = False
         self._over.acquire()
         return self._looks, self._held
@@ -278,17 +284,17 @@ class _Looks:
 
 
 class _Queued:
-    """How long this thread has waited for a processor, as Linux reports it; elsewhere always 0."""
+    """How long this thread has waited for a processor, as Linux reports it; 0 on other systems."""
 
     def __init__(self) -> None:
         try:
             self._file = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
         except (OSError, AttributeError):
-            # nothing is known: this is no Linux, or its kernel does not report the time
+            # The time is not known: this is not Linux, or the kernel does not report the time.
             self._file = -1
 
     def seconds(self) -> float:
-        """Return the seconds that the thread has waited since it began."""
+        """Return for how many seconds the thread has waited since it began."""
         if self._file < 0:
             return 0.0
         return int(os.pread(self._file, 100, 0).split()[1]) / 1e9
@@ -301,14 +307,14 @@ class _Queued:
 
 
 class Reply:
-    """A function that returns as many bytes as the results of the call have; for measurements."""
+    """A function for measurements, which returns as many bytes as the results of the call have."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._reply: bytes | None = None
 
     def __call__(self, _: object) -> bytes:
-        """Return the bytes, whatever the argument is."""
+        """Return the bytes, whatever the argument `_` is."""
         if self._reply is None:
             self._reply = bytes(self.size)
         return self._reply
@@ -318,12 +324,12 @@ class Reply:
 
 
 def same(item: object) -> object:
-    """Return the argument unchanged, as a function that costs nothing; for measurements."""
+    """Return the argument unchanged; measurements use this as a function that costs nothing."""
     return item
 
 
 def burn(steps: int) -> float:
-    """Compute for some steps, which only uses a processor; return the seconds that it took."""
+    """Use a processor for `steps` steps of a loop, and return the seconds that this took."""
     begin = perf_counter()
     for _ in range(steps):
         pass

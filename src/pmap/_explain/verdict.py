@@ -1,4 +1,4 @@
-"""The verdict of `explain`: a sentence that says whether parallel workers would pay."""
+"""The verdict of `explain`: a sentence that says whether parallel workers would be worthwhile."""
 
 from typing import NamedTuple
 
@@ -6,25 +6,25 @@ from .._types import Backend
 from .model import Chunks, ItemCost
 from .texts import seconds_text, times_text
 
-_FASTER = 1.1  # how many times as fast as the serial loop a call must be to count as faster
+_FASTER = 1.1  # a call counts as faster if it is this many times as fast as the serial loop
 
 
 class Known(NamedTuple):
-    """What `explain` knows of a call; None or empty: not known.
+    """What `explain` knows of a call; a value that is not known is None or empty.
 
     Attributes:
         function: the name of the function.
         backend: the backend where items were tried.
-        unsent: why function, argument or result cannot be sent.
+        unsent: why the function, an argument or a result cannot be sent.
         failed: the first failure of an item.
         items: how many items there are.
-        start: seconds in which the first worker process has started.
+        start: seconds that the start of the first worker process took.
         cost: the cost of an item.
         chunks: the chunks of the call.
-        serial: seconds of the serial loop.
-        threads: seconds with threads.
-        processes: seconds with worker processes.
-        break_even: seconds of an item from which on processes are faster than the loop.
+        serial: seconds that the call takes as a serial loop.
+        threads: seconds that the call takes with threads.
+        processes: seconds that the call takes with worker processes.
+        break_even: if an item takes more seconds than this, processes are faster than the loop.
     """
 
     function: str
@@ -41,12 +41,12 @@ class Known(NamedTuple):
     break_even: float | None = None
 
     def speedup(self, seconds: float | None) -> float | None:
-        """Return how many times as fast as the serial loop a call is that takes `seconds`."""
+        """Return how many times as fast as the serial loop a call of `seconds` is."""
         return self.serial / seconds if self.serial is not None and seconds else None
 
 
 def verdict_of(known: Known) -> str:
-    """Return the verdict, in a sentence."""
+    """Return the verdict as a sentence."""
     if known.unsent and known.backend == "processes":
         text = "worker processes cannot run it, since not all of it can be sent"
         return f'{text}; backend="threads" sends nothing, and its explain tells what that gains'

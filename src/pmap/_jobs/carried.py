@@ -1,6 +1,6 @@
 """Warnings about a function that carries a random generator or a large value to its workers.
 
-Each is given once.
+pmap gives each of these warnings only once.
 """
 
 import sys
@@ -23,7 +23,7 @@ _said: set[str] = set()
 
 
 def warn_of_what_is_carried(payload: "Payload", needs: "Needs", function: str) -> None:
-    """Warn if a function refers to a random generator or a large value, copied to each worker.
+    """Warn if each worker gets a copy of a random generator or large value of a function.
 
     Args:
         payload: the pickle of the function.
@@ -74,7 +74,7 @@ def _warn(kind: str, text: str) -> None:
 
 
 def _depth() -> int:
-    """Return how many frames above `_warn` on the stack the first frame outside pmap is."""
+    """Return how many frames lie between `_warn` and the first frame outside pmap."""
     depth = 1
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and str(frame.f_globals.get("__name__")).startswith(_PACKAGE + "."):

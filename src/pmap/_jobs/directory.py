@@ -1,10 +1,10 @@
-"""The current directory, read without a switch to another thread.
+"""The current directory, read without a switch of the interpreter to another thread.
 
-`os.getcwd` releases the interpreter's lock. In a program that asks for many calls at once, another
-thread, which runs pmap's loop, waits for that lock, so at each call of `os.getcwd` the lock goes to
-that thread and back. That takes longer than all the rest of a small call. The same function of the
-C library, called through `ctypes.PyDLL`, keeps the lock: it takes half a microsecond and waits for
-no disk.
+`os.getcwd` releases the interpreter's lock. If a program makes many calls at once, another thread
+runs pmap's loop and waits for that lock, so each `os.getcwd` would hand the lock to that thread and
+wait until it comes back. That takes longer than all the rest of a small call. The function `getcwd`
+of the C library, called through `ctypes.PyDLL`, does not release the lock: it takes half a
+microsecond and waits for no disk.
 """
 
 import os
@@ -13,14 +13,14 @@ from collections.abc import Callable
 
 from .._transport.environment import current_directory
 
-# After this many calls `ctypes` is imported: the import takes as long as it saves in this many
-# calls.
+# After this many calls of `directory_now` this module imports `ctypes`: the import takes as long as
+# it saves in this number of calls.
 _WORTH = 100
-_SIZE = 4096  # bytes of a path that is read like this; for a longer path `os.getcwd` is called
+_SIZE = 4096  # most bytes of a path that `_read` can return; `os.getcwd` reads longer ones
 
-_calls = 0  # how many calls have asked for the directory, until `ctypes` was imported
-# A function that returns the path as bytes; it returns None if there is no path, or the path is too
-# long.
+_calls = 0  # how often the directory was asked for before `ctypes` was imported
+# A function that returns the path as bytes; it returns None if there is no path, or if the path is
+# too long. The variable is None until `ctypes` is imported.
 _read: Callable[[], bytes | None] | None = None
 _last: tuple[bytes, str] | None = None  # the path that was read last, as bytes and as text
 
@@ -31,7 +31,7 @@ def directory_now() -> str | None:
     if _read is not None:
         path = _read()
         if path is not None:
-            # The variable is read only once here, because another thread may change it.
+            # `_last` is read only once here, because another thread may change it.
             last = _last
             if last is None or last[0] != path:
                 last = _last = path, os.fsdecode(path)
@@ -44,7 +44,7 @@ def directory_now() -> str | None:
 
 
 def _prepare() -> None:
-    """Set `_read` to the C library's `getcwd`, called so that it keeps the interpreter's lock."""
+    """Set `_read` to the `getcwd` of the C library, called without a release of the GIL."""
     global _read
     if os.name != "posix" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return

@@ -1,7 +1,7 @@
-"""Waiting inside an event loop of asyncio or of trio until another thread calls a function.
+"""Lets a task of asyncio or of trio wait until another thread calls a function.
 
-At run time this module finds out which of the two libraries runs the loop. For that, the module
-imports neither library: the program that runs the loop has imported its library.
+At run time this module finds out which of the two libraries runs the event loop. The module need
+not import either library for that: the program that runs the loop has imported it.
 """
 
 import sys
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 async def until(tell: Callable[[Callable[[], None]], object], seconds: float | None = None) -> None:
-    """Wait until another thread has called the wake function, or until the time is up.
+    """Wait until another thread has called the wake function, or until `seconds` are over.
 
     Args:
-        tell: is called once, with the wake function as its argument; any thread may call the wake
-            function at any time.
+        tell: a function that is called once, with the wake function as its argument. Any thread may
+            call the wake function at any time.
         seconds: how long to wait at most; None: without limit.
     """
     if _in_trio():
@@ -27,7 +27,7 @@ async def until(tell: Callable[[Callable[[], None]], object], seconds: float | N
 
 
 async def give_way() -> None:
-    """Let the other tasks of the event loop run, and then go on."""
+    """Let other tasks of the event loop run, and then return."""
     if _in_trio():
         import trio
 
@@ -42,8 +42,8 @@ def spawn(f: Callable[[], Coroutine[Any, Any, None]]) -> "asyncio.Task[None]":
     """Start a task in the asyncio event loop that runs in this thread, and return the task.
 
     Raises:
-        RuntimeError: no event loop of asyncio runs in this thread. An event loop of trio is no
-            help: in trio, a task needs a nursery.
+        RuntimeError: no event loop of asyncio runs in this thread. An event loop of trio cannot be
+            used: in trio, a task needs a nursery.
     """
     import asyncio
 
@@ -74,7 +74,7 @@ def cancel_task(task: "asyncio.Task[None]") -> None:
     try:
         task.get_loop().call_soon_threadsafe(task.cancel)
     except RuntimeError:
-        pass  # the event loop is closed, so the task does not run any more: nothing to cancel
+        pass  # the event loop is closed, so the task does not run any more
 
 
 def _in_trio() -> bool:
@@ -84,7 +84,7 @@ def _in_trio() -> bool:
     try:
         trio.lowlevel.current_task()
     except (RuntimeError, AttributeError):
-        # no event loop of trio runs, or trio is just being imported
+        # no event loop of trio runs in this thread, or trio is just being imported
         return False
     return True
 
@@ -101,7 +101,7 @@ async def _until_in_asyncio(
         try:
             loop.call_soon_threadsafe(_set, told)
         except RuntimeError:
-            pass  # the event loop is closed, so no task waits that could be woken
+            pass  # the event loop is closed, so no task waits in it any more
 
     tell(wake)
     timer = None if seconds is None else loop.call_later(seconds, _set, told)
@@ -129,7 +129,7 @@ async def _until_in_trio(
         try:
             token.run_sync_soon(told.set)
         except trio.RunFinishedError:
-            pass  # the event loop has ended, so no task waits that could be woken
+            pass  # the event loop has ended, so no task waits in it any more
 
     tell(wake)
     with trio.move_on_after(float("inf") if seconds is None else seconds):

@@ -21,7 +21,7 @@ E = TypeVar("E", bound=BaseException)
 
 
 class Item:
-    """What messages say of an item: the name of its function, its index, a repr of its input."""
+    """How messages describe an item: the name of its function, its index, a repr of its input."""
 
     __slots__ = ("function", "index", "input")
 
@@ -31,7 +31,7 @@ class Item:
         self.input: str = input
 
 
-# Used in messages in place of an item, where the pool's initializer has failed.
+# Stands for the item in messages about the initializer of a pool, which belongs to no item.
 INITIALIZER: Final = Item("initializer", 0, "...")
 
 
@@ -45,9 +45,10 @@ def restore(
         item: the item that failed.
         limit: how many seconds the item was allowed to run.
         as_text: whether the exception gets the worker's traceback as a text in its ``__cause__``,
-            as with the pools of the standard library; else the worker's traceback becomes its own.
+            as with the pools of the standard library. Otherwise the worker's traceback becomes the
+            traceback of the exception.
     """
-    # The module is imported only when an item fails, as it is seldom needed.
+    # The module is imported only when an item fails: most calls do not need it.
     from .remote_frames import give_trace
 
     error, raised = _restored(record, item, limit)
@@ -67,7 +68,7 @@ def restore(
 
 
 def logged(record: list[Any], item: Item) -> Exception:
-    """Return an exception that an item has logged, from what its worker has sent of it."""
+    """Return an exception that an item has logged, rebuilt from what its worker has sent."""
     from .remote_frames import give_trace
 
     error, raised = _restored(record, item, None)
@@ -78,9 +79,9 @@ def logged(record: list[Any], item: Item) -> Exception:
 def _restored(
     record: list[Any], item: Item, limit: float | None
 ) -> tuple[Exception, BaseException]:
-    """Return the exception of a failed item, and which exception was raised in the worker.
+    """Return the exception of a failed item, and the exception that was raised in the worker.
 
-    The second is either the first itself or its cause.
+    Both may be the same object; else the second is the cause of the first.
     """
     kind: int
     data: bytes | None
@@ -93,12 +94,13 @@ def _restored(
         unsent = ResultPicklingError(
             name, text, function=item.function, index=item.index, input=item.input
         )
-        # Pickling the result raised `SystemExit` or the like, which is sent, too.
+        # Something like `SystemExit` was raised while the result was pickled: the worker has sent
+        # that exception, too.
         if data is not None:
             return unsent, _as_cause(unsent, loads(data))
         return unsent, unsent
     if kind == TOO_LONG:
-        # The traceback is not given here: the worker has sent it, too, and it is added later.
+        # The exception gets no traceback here: the worker has sent one, which is added later.
         late = too_late(item, limit, "", False)
         return late, late
     cause: BaseException | None = None
@@ -108,7 +110,7 @@ def _restored(
             assert isinstance(loaded, BaseException)
             cause = loaded
         except BaseException as why:
-            # unpickling an exception runs code of its class, which may raise anything
+            # Unpickling an exception runs code of its class, which may raise anything.
             if is_ctrl_c(why):
                 raise
             kind, text = UNSENDABLE, f"it loads in the worker but not here: {describe(why)}"
@@ -137,7 +139,7 @@ def _as_cause(error: Exception, cause: BaseException) -> BaseException:
 def settle(error: BaseException, item: Item) -> Exception:
     """Return the exception of an item that raised `error` in this process.
 
-    Items run here with the backends threads and serial.
+    With the backends threads and serial, items run in this process.
     """
     if is_control_flow(error):
         wrapped = ControlFlowError(
@@ -178,8 +180,8 @@ def unloaded_result(error: BaseException, item: Item) -> Exception:
 def too_late(item: Item, limit: float | None, stack: str, as_text: bool) -> TaskTimeout:
     """Return the error of an item that ran for longer than `limit` seconds.
 
-    `stack`: where the item was, as `readable_stack` returns it. `as_text`: see the function
-    `restore`.
+    `stack` tells where the item was; `readable_stack` returns it. The function `restore` explains
+    `as_text`.
     """
     error = TaskTimeout(
         limit=limit or 0.0,
@@ -199,7 +201,8 @@ def readable_stack(text: str) -> str:
     frames: list[str] = []
     for line in text.splitlines():
         if not line.startswith("  File "):
-            # From here on the text is about another thread, or a list of modules: it is left out.
+            # The rest of the text is about another thread, or it is a list of modules: it is left
+            # out.
             break
         if f"{os.sep}pmap{os.sep}_" in line:
             break
@@ -208,9 +211,9 @@ def readable_stack(text: str) -> str:
 
 
 def with_stack(error: E, stack: str, as_text: bool) -> E:
-    """Return `error`; its traceback becomes the stack that its item had when it was ended.
+    """Return `error` with a traceback that shows where its item was when its worker was killed.
 
-    `stack`: what `readable_stack` returned. `as_text`: see the function `restore`.
+    `stack` is what `readable_stack` has returned. The function `restore` explains `as_text`.
     """
     if stack and as_text:
         _put_into_cause(error, stack)
@@ -222,7 +225,7 @@ def with_stack(error: E, stack: str, as_text: bool) -> E:
 
 
 def tried(error: Exception, attempts: int) -> Exception:
-    """Return `error`; if its item was tried more than once, a note says how often."""
+    """Return `error`, with a note that says how often its item was tried, if more than once."""
     if attempts > 1:
         add_note(error, f"pmap: tried {attempts} times")
     return error
@@ -247,8 +250,7 @@ def add_note(error: Exception, note: str) -> None:
         if note not in getattr(error, "__notes__", ()):
             error.add_note(note)
     except Exception:
-        # The method `add_note` fails if the class of `error` forbids new attributes, as a frozen
-        # dataclass does.
+        # `add_note` fails if the class of `error` forbids new attributes, like a frozen dataclass.
         vars(error).setdefault("__notes__", [note])
 
 

@@ -1,4 +1,4 @@
-"""A job, which is one call in progress as the caller sees it: its results, its cancellation."""
+"""A job, which is one call in progress as its caller sees it, with its results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class _NotDone:
-    """The type of `_NOT_DONE`, of which there is one object."""
+    """The type of `_NOT_DONE`, which is the only object of this type."""
 
 
-# Stands among the values of a job in the place of an item that has no result yet.
+# Takes the place of a result in the list of results while the item has no result yet.
 _NOT_DONE = _NotDone()
 
 
@@ -25,7 +25,7 @@ class JobOwner(Protocol):
     """The methods of a pool's engine (the class `Driver`) that a job uses."""
 
     def cancel(self, job: "Job") -> None:
-        """Cancel a job; another thread may carry this out, after this method has returned."""
+        """Cancel a job; if another thread holds the engine's lock, that thread does it later."""
         ...
 
     def withdraw(self, job: "Job") -> bool:
@@ -33,7 +33,7 @@ class JobOwner(Protocol):
         ...
 
     def has_begun(self, job: "Job") -> bool:
-        """Return whether the job is over, or a worker that holds items of it has begun."""
+        """Return whether the job is over, or a worker has begun a chunk of the job."""
         ...
 
     def holds_lock(self) -> bool:
@@ -45,7 +45,7 @@ class JobOwner(Protocol):
         ...
 
     def finished_ahead(self, job: "Job") -> int:
-        """Return how many items of a job are finished and not yet reported, as far as is known."""
+        """Return how many items have ended without a report from their worker, as far as known."""
         ...
 
     def run_until(self, reached: Callable[[], bool]) -> None:
@@ -57,49 +57,49 @@ class JobOwner(Protocol):
 
 
 class Job(Work):
-    """The job of one call: the engine puts results in, and the caller reads them.
+    """The job of one call: the engine stores results in it, and the caller reads them.
 
-    There may be millions of jobs, so the collections that few jobs need are made when needed.
+    There may be millions of jobs, so collections that few jobs need are made only when needed.
     """
 
     __slots__ = ("_owner", "done", "failed", "failures", "keeping", "tried", "unkept")
 
     values: list[Any]
 
-    # True while the consumer of a stream does not wait for results. Where items run in the
-    # consumer's thread, as with the serial backend, no thread has to run the engine's loop for this
-    # job then.
+    # True while the consumer of a stream does not wait for results. If items run in the consumer's
+    # own thread, as with the serial backend, no thread has to run the engine's loop for this job
+    # during that time.
     resting = False
 
     def __init__(self, number: int, call: Call, owner: JobOwner) -> None:
-        """Begin without results."""
+        """Begin before any item has a result."""
         super().__init__(number, call)
         self.done: int = 0  # how many items are finished, including those that failed
         self.failed: int = 0  # how many items have failed
         if not call.items:
-            # Each job makes its own list, because the caller may change the list that it gets.
+            # Each job makes a list of its own, because the caller may change the list that it gets.
             self.values = []
         self.failures: dict[int, Exception] | None = None
-        # For items that failed and are tried again: how often each has failed, by index; None:
+        # For each failed item that is tried again: how often it has failed, by its index. None if
         # there is no such item.
         self.tried: dict[int, int] | None = None
-        # What keeps the results in the call's checkpoint file while the call is in progress; None:
-        # the call has no checkpoint.
+        # The object that keeps the results in the call's checkpoint file while the call is in
+        # progress; None if the call has no checkpoint.
         self.keeping: Keeping | None = None
-        # The error, if results could not be written to the checkpoint.
+        # The error of writing, if results could not be written to the checkpoint file.
         self.unkept: Exception | None = None
         self._owner = owner
 
     def fill(self, start: int, values: list[object], failures: Mapping[int, Exception]) -> None:
         """Store the results of the items from `start` on.
 
-        `failures`: the errors of failed items, by their offset from `start`.
+        `failures` has the errors of failed items, by their offset from `start`.
         """
         if len(values) == len(self.call.items):
             self.values = values
         else:
-            # The list of results grows as results come: to make it in full length at once would
-            # take time in which workers wait.
+            # The list of results grows as results come. To make it in full length at once would
+            # take time, and the workers would wait meanwhile.
             self._make_room(start)
             self.values[start : start + len(values)] = values
         if failures:
@@ -137,18 +137,19 @@ class Job(Work):
         self.failed += 1
 
     def lose(self, index: int, error: Exception) -> None:
-        """Record that an item has no result, because its worker has ended."""
+        """Record that an item has no result, because its worker has ended before the item."""
         self.fail(index, error)
         self._finished(1)
 
     def run_out_of_time(self, error: Exception) -> None:
         """End the job with `error`, because its deadline has come.
 
-        If failures are collected, the items that are not done fail with `error` instead.
+        If failures are collected, the call does not fail: each item that is not done fails with
+        `error` instead.
 
-        Finished items keep their results.
+        Finished items keep their results in any case.
         """
-        # All results have come after all, while workers were being ended.
+        # All results have come after all: the last ones came while the workers were being killed.
         if self.done == self.total:
             self.error = self.failures[min(self.failures)] if self.failures else None
         elif not self.call.rules.collect:
@@ -161,22 +162,22 @@ class Job(Work):
                 self.lose(index, error)
 
     def tries(self, index: int) -> int:
-        """Return how many times an item is being tried now; 1 is the first try."""
+        """Return which try of an item the present one is; 1 is the first try."""
         return 1 if self.tried is None else self.tried.get(index, 0) + 1
 
     def try_again(self, index: int) -> None:
-        """Record that an item has failed and is tried again."""
+        """Record that an item has failed and will be tried again."""
         if self.tried is None:
             self.tried = {}
         self.tried[index] = self.tried.get(index, 0) + 1
 
     @property
     def known_total(self) -> int | None:
-        """The number of items; None if it is not known yet, because input still comes."""
+        """The number of items; None as long as more input may come."""
         return self.total
 
     def finished_ahead(self) -> int:
-        """Return how many items are finished and not yet reported, as far as is known."""
+        """Return how many items have ended without a report from their worker, as far as known."""
         return self._owner.finished_ahead(self)
 
     def _cancel(self) -> None:
@@ -187,7 +188,7 @@ class Job(Work):
         return self._owner.withdraw(self)
 
     def has_begun(self) -> bool:
-        """Return whether the job is over, or a worker that holds items of it has begun."""
+        """Return whether the job is over, or a worker has begun a chunk of the job."""
         return self._owner.has_begun(self)
 
     def drive(self, enough: Callable[[], bool]) -> None:
@@ -204,7 +205,7 @@ class Job(Work):
         self.fill(found.start, found.values, found.failures)
 
     def keep(self, start: int, values: Sequence[object], failures: Mapping[int, Exception]) -> None:
-        """Give the results of the items from `start` on to the checkpoint, if the call has one."""
+        """Give the results of the items from `start` on to the call's checkpoint, if it has one."""
         if self.keeping is not None:
             self.keeping.add(start, values, failures, self.tries)
 
@@ -216,7 +217,7 @@ class Job(Work):
                 self.unkept.results = self.results_of_unkept()
 
     def results_of_unkept(self) -> object:
-        """Return the results for the error that says that they could not be written to the file."""
+        """Return the results, for the error that tells that the checkpoint file lacks some."""
         return self.values
 
     def _collect_failures(self) -> None:
@@ -227,7 +228,7 @@ class Job(Work):
             self.failures.clear()
 
     def failure(self, index: int, error: Exception) -> Failure:
-        """Return the `Failure` object that takes the place of a failed item's result."""
+        """Return the `Failure` object that stands in place of a failed item's result."""
         item = self.item(index)
         tries = self.tries(index)
         kept = self.call.items[index] if self.call.rules.keep_input else None

@@ -1,4 +1,4 @@
-"""A note for an error like NameError, if the caller has the name that the worker lacks."""
+"""A note for a NameError or the like, raised in a worker by a name that the caller has."""
 
 import re
 import sys
@@ -18,7 +18,7 @@ _NO_ATTRIBUTE: Final = re.compile(r"module '[\w.]+' has no attribute '(\w+)'")
 
 
 def note_missing_name(error: Exception, function: str, needs: "Needs") -> None:
-    """Add a note to `error` if the caller has a name that was missing in the worker.
+    """Add a note to `error` if the worker lacked a name that the caller has.
 
     Args:
         error: the exception that the item raised.

@@ -8,20 +8,20 @@ from .._errors import TransportError
 from .._transport.exceptions import members_of
 from .._transport.own_frames import is_own_frame, shows_own_frames, without_own_frames
 
-# The module of pmap that calls the user's function when an item runs in the caller's process.
+# The module of pmap that calls the user's function when items run in the caller's process.
 _RUNS_ITEMS: Final = f"{__name__.partition('.')[0]}._backends.in_process"
 
 
 def cut(error: BaseException) -> bool:
     """Take pmap's own frames out of the traceback of `error`, so that users see their own code.
 
-    Return whether this was done.
+    Return false if the traceback is left as it is, because the user wants to see these frames.
 
-    A public function calls this in an ``except`` block, and then raises `error` again by a bare
-    ``raise``. The first entry of the traceback is then that of the public function. It stays,
-    because Python adds an entry for each function that an exception leaves. So the public function
-    puts what `cut` returns into a local variable `__tracebackhide__`: IPython and pytest leave out
-    frames that have it.
+    A public function calls `cut` in an ``except`` block, and then raises `error` again by a bare
+    ``raise``. The first entry of the traceback is then that of the public function. This entry
+    cannot be removed, because Python adds an entry for each function that an exception leaves. So
+    the public function stores what `cut` returns in a local variable `__tracebackhide__`: IPython
+    and pytest leave out frames with this variable.
 
     All other frames stay, with their variables, so that a debugger finds them.
     """
@@ -30,13 +30,13 @@ def cut(error: BaseException) -> bool:
     trace = error.__traceback__
     if trace is not None:
         if isinstance(error, KeyboardInterrupt):
-            # KeyboardInterrupt may come while pmap waits: then its last frames are those of
-            # `selectors` or the like.
+            # KeyboardInterrupt may come while pmap waits: then the last frames are those of
+            # `selectors` or the like, which the user has not called.
             _cut_below(trace)
         trace.tb_next = without_own_frames(trace.tb_next)
     seen = {id(error)}
     errors = [error]
-    while errors:  # a loop is used and not recursion, because a chain of exceptions may be long
+    while errors:  # no recursion, because a chain of exceptions may be long
         errors += _cut_linked(errors.pop(), seen)
     return True
 
@@ -44,9 +44,10 @@ def cut(error: BaseException) -> bool:
 def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
     """Take pmap's own frames out of the tracebacks of the exceptions linked to `error`.
 
-    Return these exceptions, which Python shows together with `error`.
+    Return these exceptions, which Python shows along with `error`.
 
-    `seen`: the ids of exceptions that were handled already; the returned ones are added.
+    `seen` has the ids of exceptions that were handled already; this function adds those of the
+    returned exceptions.
     """
     linked = [error.__cause__, error.__context__, *members_of(error)]
     others = [other for other in linked if other is not None and id(other) not in seen]
@@ -54,10 +55,10 @@ def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
         seen.add(id(other))
         trace = other.__traceback__
         if trace is not None and isinstance(error, TransportError):
-            # Also take out the frames of the pickling modules, which pmap has called.
+            # pmap has called the pickling modules, so their frames are taken out as well.
             _cut_below(trace)
-        # The method of BaseException is called directly: the exception's class may have a
-        # `__setattr__` that refuses.
+        # `BaseException.__setattr__` is called directly, because the class of the exception may
+        # have a `__setattr__` that raises.
         BaseException.__setattr__(other, "__traceback__", without_own_frames(trace))
     cause = error.__cause__
     if (
@@ -66,16 +67,16 @@ def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
         and isinstance(cause, TypeError)
         and cause.__traceback__ is None
     ):
-        # The exception that pickle raised is not shown as well: its message is in the message of
-        # `error`, and no line of the user's code led to it. Setting `__cause__` also hides the
-        # context.
+        # Python does not have to show the exception that pickle raised: the message of `error`
+        # contains its message, and no line of the user's code led to it. Setting `__cause__` also
+        # hides `__context__`.
         error.__cause__ = None
         error.__context__ = cause
     return others
 
 
 def _cut_below(trace: TracebackType) -> None:
-    """Cut off pmap's frames that come after the user's last frame in a traceback."""
+    """Remove from a traceback the frames of pmap that come after the user's last frame."""
     ours: TracebackType | None = None
     entry: TracebackType | None = trace
     while entry is not None:
@@ -91,7 +92,7 @@ def _cut_below(trace: TracebackType) -> None:
 
 
 def _is_library(module: object) -> bool:
-    """Return whether `module` names a standard module that pmap calls, like `selectors`."""
+    """Return whether `module` is the name of a standard module that pmap calls."""
     if not isinstance(module, str):
         return False
     top = module.partition(".")[0]

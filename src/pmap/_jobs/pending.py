@@ -1,7 +1,7 @@
-"""The base of all futures of pmap: work in progress that ends once, with results or an error.
+"""The base of all futures of pmap: work in progress, which ends once, with results or an error.
 
-Such work is a `Pending`: a call in progress (a job), several jobs gathered into one, or a job with
-a function that runs on its result.
+The class of such work is `Pending`. It is a call in progress (a job), several jobs gathered into
+one, or a job with a function that runs on its result.
 """
 
 import os
@@ -12,14 +12,13 @@ from .._errors import CancelledError, is_ctrl_c
 from .._transport.light_stdlib import allocate_lock, get_ident
 from .event_loops import until
 
-# The module `threading` takes long to import: only a thread that waits imports it.
+# To import `threading` takes long, so only a thread that has to wait imports it.
 if TYPE_CHECKING:
     from threading import Event
 
 # The states of a `Pending` (work in progress), and the transitions between them.
-PENDING: Final = 0  # the outcome is not known
-# The outcome is known, and a thread is running the callbacks. To that thread the work counts as
-# over.
+PENDING: Final = 0  # the outcome is not known yet
+# The outcome is known, and a thread is running the callbacks. For that thread the work is over.
 SETTLING: Final = 1
 SETTLED: Final = 2  # the work is over for all threads
 
@@ -35,15 +34,15 @@ TRANSITIONS: Final = {
     SETTLED: {},
 }
 
-# One lock serves all `Pending` objects, so that each object stays small. It is held only for a few
-# lines that call nothing, make no object and do not loop: at each of these three, Python may run a
-# signal handler or a finaliser, which may cancel a call, and then wait for this lock in the very
-# thread that holds it.
+# One lock serves all `Pending` objects, so that each object stays small. The lock is held only for
+# a few lines that call nothing, make no object and do not loop. At each of these three, Python may
+# run a signal handler or a finaliser. The handler may cancel a call, and would then wait for this
+# lock in the very thread that holds it.
 _lock = allocate_lock()
 
 
 def _renew_lock() -> None:
-    """Make a new lock in a forked process: the old one may be held by a thread of the parent."""
+    """Make a new lock in a forked process: a thread of the parent may hold the old lock."""
     global _lock
     _lock = allocate_lock()
 
@@ -52,7 +51,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-# The value of the attribute `values` as long as there are no results; always empty.
+# The value of the attribute `values` while there are no results. The list is always empty.
 NONE_YET: list[Any] = []
 
 
@@ -65,14 +64,14 @@ def waits_for_itself(name: str) -> RuntimeError:
 
 
 class _Listener:
-    """A callback for the end of the work, in a linked list of callbacks, the last one first."""
+    """A callback for the end of the work. Callbacks form a linked list, the newest one first."""
 
     __slots__ = ("before", "call", "follows")
 
     def __init__(self, call: Callable[[], object], follows: bool) -> None:
         self.call = call
-        # Whether the function is called only when all callbacks have run and the work is over for
-        # all threads.
+        # Whether the callback runs only after all other callbacks, when the work is over for all
+        # threads.
         self.follows = follows
         self.before: _Listener | None = None
 
@@ -80,44 +79,45 @@ class _Listener:
 class Pending:
     """Work in progress that ends once: with an `error`, or with results in the list `values`."""
 
-    # There may be millions of such objects, so attributes that few of them need are set when
+    # There may be millions of such objects, so attributes that few objects need are made only when
     # needed.
     __slots__ = ("_event", "_listeners", "_settling_thread", "_state", "error", "values")
 
     def __init__(self) -> None:
         """Begin with an unknown outcome."""
         self.error: Exception | None = None
-        # The results, once the work is over without an error. The type is `Any`, because the types
-        # of results are those of the caller's function.
+        # The results, when the work is over without an error. The type is `Any`, because the
+        # caller's function decides the types of results.
         self.values: list[Any] = NONE_YET
-        # Wakes the threads that wait; made when the first one waits.
+        # Wakes the threads that wait; the first thread that waits makes this event.
         self._event: Event | None = None
-        # The callback that was added last, which refers to the one before.
+        # The callback that was added last; it refers to the callback that was added before it.
         self._listeners: _Listener | None = None
-        self._state: int = PENDING  # the state, one of PENDING, SETTLING and SETTLED
+        self._state: int = PENDING  # one of PENDING, SETTLING and SETTLED
         self._settling_thread = 0
 
     @property
     def name(self) -> str:
-        """How messages call this work."""
+        """The name of this work in messages."""
         raise NotImplementedError
 
     # --- methods for the thread that brings the outcome ----------------------------------------
 
     def settle(self) -> None:
-        """Run the callbacks, then wake the threads that wait, as the outcome is known.
+        """Run the callbacks, then wake the threads that wait: the outcome is known now.
 
-        A second call does nothing. The callbacks come first, as in ``multiprocessing``: when a
-        thread stops waiting, they have run.
+        A second call does nothing. As in ``multiprocessing``, the callbacks have run before any
+        waiting thread goes on.
         """
         me = get_ident()
         with _lock:
             if self._state != PENDING:
                 return
-            # The order matters, as the property `over` reads both attributes without the lock.
+            # The thread's number is stored before the state, because the property `over` reads both
+            # attributes without the lock.
             self._settling_thread = me
             self._state = SETTLING
-            listeners = self._listeners  # callbacks that are added from here on are run at once
+            listeners = self._listeners  # a callback that is added later is run at once
         try:
             self._complete_values()
             self._call(listeners, follow=False)
@@ -125,7 +125,7 @@ class Pending:
             self._settled()
 
     def _settled(self) -> None:
-        """Wake the waiting threads, and run the callbacks that come last, even at Ctrl-C."""
+        """Wake the waiting threads, and run the callbacks that come last, even after Ctrl-C."""
         listeners: _Listener | None = None
         try:
             with _lock:
@@ -138,18 +138,19 @@ class Pending:
                     self._event.set()
             finally:
                 if self._event is not None:
-                    # If Ctrl-C has struck above before the waiting threads were woken, they are
-                    # woken here.
+                    # Ctrl-C may have interrupted the lines above before the waiting threads were
+                    # woken: then they are woken here.
                     self._event.set()
                 self._call(listeners, follow=True)
 
     def _complete_values(self) -> None:
-        """Give `values` their final form when the outcome is known, before any callback runs."""
+        """Bring `values` into their final form; the outcome is known, and no callback has run."""
 
     def after_fork_in_child(self, error: Exception) -> None:
-        """End with `error`, in a forked process, where no outcome will ever come.
+        """End the work with `error` in a forked process, to which no outcome comes.
 
-        The old event is dropped: a thread that does not exist here may hold its lock.
+        The event is dropped, because a thread that does not exist in this process may hold its
+        lock.
         """
         self._listeners = None
         self.error = error
@@ -157,14 +158,14 @@ class Pending:
         self._event = None
 
     def _cancel(self) -> None:
-        """Ask for the end of the work; a subclass that cannot do so lets the work go on."""
+        """Ask for the end of the work; if a subclass does not define this, the work goes on."""
 
     def drive(self, enough: Callable[[], bool]) -> None:
-        """Run the engine's loop until the work is over or `enough()`, if no other thread can.
+        """If only this thread can, run the engine's loop until the work is over or `enough()`.
 
         A thread calls this before it waits without a time limit. Only one thread at a time runs the
-        loop that brings results. If it is this thread (which then runs a callback or a signal
-        handler, say), no other thread would finish the work.
+        loop that brings results. If this thread is that one (it then runs a callback or a signal
+        handler, say), no other thread could finish the work.
 
         Raises:
             RuntimeError: this thread holds the lock of the pool, so the pool cannot go on before
@@ -178,17 +179,17 @@ class Pending:
     def over(self) -> bool:
         """Whether the outcome is known and the callbacks have run.
 
-        In a callback, which asks before all have run, this is true.
+        For the thread that runs the callbacks this is true already before all callbacks have run.
         """
         # No lock is needed. A thread finds its own number in `_settling_thread` only if it has
-        # stored it itself. And `_state` is stored last, so a thread that finds `SETTLED` also finds
-        # `error` and `values`. Without the GIL that is so, too: a slot of an object is loaded and
-        # stored by atomic operations that keep the order of the code.
+        # stored the number itself. And `_state` is stored last, so a thread that finds `SETTLED`
+        # also finds `error` and `values`. Without the GIL this holds, too: Python loads and stores
+        # a slot of an object by atomic operations that keep the order of the code.
         state = self._state
         return state == SETTLED or (state == SETTLING and self._settling_thread == get_ident())
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the work is over, at most `timeout` seconds; return whether it is over."""
+        """Wait until the work is over, or for `timeout` seconds; return whether it is over."""
         if self.over:
             return True
         if timeout is None:
@@ -206,7 +207,7 @@ class Pending:
         return settled or event.wait(timeout)
 
     async def await_end(self) -> None:
-        """Wait until the work is over, as a coroutine, without blocking the event loop."""
+        """Wait in a coroutine until the work is over, without blocking the event loop."""
         if not self.over:
             await until(self.when_settled)
 
@@ -215,18 +216,18 @@ class Pending:
         raise NotImplementedError
 
     def cancel(self) -> bool:
-        """Ask for the end of the work; return whether its outcome was still unknown."""
+        """Ask for the end of the work; return whether the outcome was still unknown."""
         if self.over:
             return False
         self._cancel()
         return isinstance(self.error, CancelledError) or not self.over
 
     def when_over(self, callback: Callable[[], object]) -> None:
-        """Run `callback` when the work is over, or now if it is; log the exceptions it raises."""
+        """Run `callback` when the work is over, or now if it is; log the errors it raises."""
         self._add(_Listener(callback, follows=False))
 
     def when_settled(self, callback: Callable[[], object]) -> None:
-        """Run `callback` when all others have run and the work is over, or at once if it is so."""
+        """Run `callback` when the work is over for all threads and all other callbacks have run."""
         self._add(_Listener(callback, follows=True))
 
     def _add(self, listener: _Listener) -> None:
@@ -234,9 +235,8 @@ class Pending:
         me = get_ident()
         with _lock:
             state = self._state
-            # While a thread runs the callbacks, the work counts as over for that thread only. A
-            # callback that another thread adds meanwhile, and that is to run after all others, is
-            # still kept.
+            # While a thread runs the callbacks, the work is over for that thread only. So a
+            # callback that another thread adds meanwhile is kept if it is to run after all others.
             in_time = state == PENDING or (
                 listener.follows and state == SETTLING and self._settling_thread != me
             )
@@ -247,7 +247,7 @@ class Pending:
             self._run(listener.call)
 
     def _call(self, last: _Listener | None, follow: bool) -> None:
-        """Run the callbacks that come last (`follow`), or the others, in the order of adding."""
+        """Run the callbacks that come last (if `follow`) or all others, in the order of adding."""
         found: list[_Listener] = []
         while last is not None:
             if last.follows == follow:
@@ -258,7 +258,7 @@ class Pending:
             for listener in listeners:
                 self._run(listener.call)
         finally:
-            # If Ctrl-C has struck in one callback, the others are still run.
+            # If Ctrl-C has interrupted one callback, the callbacks after it are still run.
             for listener in listeners:
                 self._run(listener.call)
 
@@ -266,7 +266,8 @@ class Pending:
         try:
             callback()
         except BaseException as error:
-            # A callback may raise anything, even `SystemExit`: the other callbacks are still run.
+            # A callback may raise anything, even `SystemExit`. The other callbacks still have to
+            # run.
             if is_ctrl_c(error):
                 raise
             import logging

@@ -1,9 +1,10 @@
-"""Progress of calls: a user's function is called, or a bar moves, as items are finished.
+"""Progress of calls: pmap calls a user's function, or moves a bar, as items are finished.
 
 Showing progress adds no work to the run of an item or a chunk. While there is a call to be shown,
-one thread looks every tenth of a second at numbers that the jobs count anyway, and at the number of
-finished items that workers have noted in memory which they share with the caller. That thread holds
-no lock of the engine, so a slow function for progress delays only the next call of that function.
+one thread reads certain numbers every tenth of a second. The jobs count these numbers anyway; and
+the number of finished items is noted by the workers in memory that they share with the caller. The
+thread holds no lock of the engine, so a slow function for progress delays only the next call of
+that function.
 """
 
 import os
@@ -23,20 +24,20 @@ from .job import Job
 from .progress_bar import Bar
 
 Teller: TypeAlias = Callable[[Progress], object]
-# Numbers of items of a call: finished items, all items (None: not known yet), failed items, and
+# The counts of a call's items: finished items, all items (None: not known yet), failed items, and
 # further tries of failed items.
 _Counts: TypeAlias = tuple[int, int | None, int, int]
 
-# Seconds between two updates of the progress shown: an eye could hardly follow more, and no
-# terminal is slowed down by this.
+# Seconds between two updates of the progress: an eye could hardly follow more updates, and so few
+# do not slow down a terminal.
 _PERIOD = 0.1
-# Seconds for which the end of a call waits, at most, while another thread is in the user's function
-# for progress.
+# If another thread is in the user's function for progress when a call ends, the end of the call
+# waits at most this many seconds for that thread.
 _LAST_WAIT = 1.0
 
 
 def watch(job: Job) -> None:
-    """Show the progress of a call, from now to its end, if there is anybody to see it.
+    """Show the progress of a call from now to its end, unless nobody would see it.
 
     The first update is made in this thread, because a notebook shows a bar in the cell of the
     thread that makes the bar.
@@ -45,8 +46,8 @@ def watch(job: Job) -> None:
     if tell is None:
         return
     one = _Watch(job, tell)
-    # The last update is arranged before the first is made: wherever Ctrl-C strikes, a function or
-    # bar that got one update also gets the last.
+    # The last update is arranged before the first update is made. So a function or bar that got the
+    # first update also gets the last one, wherever Ctrl-C interrupts this code.
     _watches[job.number] = one
     job.when_over(one.end)
     if not job.over:
@@ -55,14 +56,14 @@ def watch(job: Job) -> None:
 
 
 def watch_no_more(job: Job) -> None:
-    """Show the progress of a call no more: the caller has given it up, and it ends soon."""
+    """Stop showing the progress of a call that its caller has given up, and which ends soon."""
     one = _watches.get(job.number)
     if one is not None:
         one.end()
 
 
 def _teller(show: Show) -> Teller | None:
-    """Return the function or bar that is told the progress; None if nobody would see a bar."""
+    """Return the function or bar that gets the progress; None if nobody would see a bar."""
     if callable(show):
         return show
     if inside_item() or not _is_seen():
@@ -71,11 +72,12 @@ def _teller(show: Show) -> Teller | None:
 
 
 def _is_seen() -> bool:
-    """Return whether stderr is a terminal, or a notebook runs, so that a bar is seen."""
+    """Return whether a bar on stderr would be seen: by a terminal or a notebook."""
     try:
         return sys.stderr.isatty() or _is_notebook()
     except Exception:
-        # stderr may be None, closed, or an object of the program without these methods
+        # stderr may be None or closed, or the program has put an object without these methods
+        # there.
         return False
 
 
@@ -91,16 +93,16 @@ class _Watch:
     def __init__(self, job: Job, tell: Teller) -> None:
         self._job = job
         self._tell = tell
-        # A copy of the caller's context, in which the user's function is called.
+        # A copy of the caller's context; the user's function is called in it.
         self._context = copy_context()
         self._began = monotonic()
         name = name_of(job.call.function)
-        # The label of a bar is the name of the function; that of a lambda, or of the function that
-        # `pcall` runs, would say nothing.
+        # The label of a bar is the name of the function. But the name of a lambda, or of the
+        # function that `pcall` runs, would say nothing, so the name of the verb is used then.
         says_nothing = name == "<lambda>" or job.call.verb == "pcall"
         self._label = job.call.verb if says_nothing else name
         self._told: _Counts | None = None
-        self._lock = threading.Lock()  # held while the function or bar is called
+        self._lock = threading.Lock()  # a thread holds it while it calls the function or bar
         self._holder: int | None = None
         self._over = False
         self._has_ended = False
@@ -122,25 +124,27 @@ class _Watch:
                     self._call(counts, finished=False)
             finally:
                 self._lock.release()
-            # The call may have ended in another thread while this thread waited for the lock.
+            # While this thread held the lock, another thread may have ended the call, and found the
+            # lock held.
             if self._over:
                 self.end()
 
     def end(self) -> None:
-        """Make the last update, as the call has ended or is given up.
+        """Make the last update, because the call has ended or its caller has given it up.
 
-        A second call does nothing.
+        If this is called a second time, nothing happens.
         """
-        # `_over` is set before the lock is asked for, because the thread that holds the lock reads
+        # `_over` is set before this thread asks for the lock: the thread that holds the lock reads
         # `_over` after it has released the lock.
         self._over = True
         try:
-            # If this thread holds the lock, the function for progress has ended the call itself.
+            # If this thread holds the lock, the user's function for progress has itself ended the
+            # call.
             if self._holder != threading.get_ident():
                 self._tell_end()
         finally:
-            # The call is removed only now: until now, a second thread that ends the same call finds
-            # it, and waits for the lock.
+            # The call is removed only now, so that a second thread that ends the same call still
+            # finds it, and waits for the lock.
             _watches.pop(self._job.number, None)
             if not _watches:
                 with _change:
@@ -157,16 +161,16 @@ class _Watch:
 
     def _counts(self) -> _Counts:
         job = self._job
-        # The number of results that have come is read before the number of items that are finished
-        # and not yet reported: so no item is counted twice.
+        # `job.done` counts the results that have come. It is read before the number of items that
+        # are finished and whose results have not come, so no item is counted twice.
         done = job.done
-        # If failed items are tried again, an item counts as finished only when its result has
-        # reached the caller.
+        # If failed items are tried again, an item counts as finished only when its result is with
+        # the caller.
         if not (job.over or job.call.rules.retries):
             done += job.finished_ahead()
         if self._told is not None:
-            # A result that is on its way at this moment may be counted in neither number. All the
-            # same, the progress shown never goes back.
+            # A result that is on its way to the caller at this moment may be in neither number. So
+            # the number is kept from falling.
             done = max(done, self._told[0])
         total = job.known_total
         done = done if total is None else min(done, total)
@@ -181,7 +185,7 @@ class _Watch:
         try:
             self._context.run(self._tell, event)
         except BaseException as error:
-            # an error in the user's function does not end the call; Ctrl-C does
+            # An error in the user's function does not end the call, but Ctrl-C does.
             if is_ctrl_c(error):
                 raise
             if not self._has_failed:
@@ -191,7 +195,7 @@ class _Watch:
             self._holder = None
 
     def disown(self) -> None:
-        """Leave the bar alone in a forked process: it belongs to the parent process."""
+        """Stop using the bar in a forked process: it belongs to the parent process."""
         if isinstance(self._tell, Bar):
             self._tell.disown()
 
@@ -206,7 +210,8 @@ def _warn(tell: Teller, error: BaseException) -> None:
     try:
         warnings.warn(text, RuntimeWarning, stacklevel=2)
     except RuntimeWarning:
-        # The program has turned warnings into errors: raised here, one would end the call.
+        # The program has turned warnings into errors. Such an error must not end the call, so it is
+        # logged.
         import logging
 
         logging.getLogger("pmap").exception("%s", text)
@@ -216,8 +221,8 @@ def _warn(tell: Teller, error: BaseException) -> None:
 
 _watches: dict[int, _Watch] = {}  # the calls that are shown, by the numbers of their jobs
 _thread: threading.Thread | None = None
-# This condition guards `_thread`. Its lock is reentrant: a signal handler may come here while its
-# thread holds the lock.
+# The condition guards `_thread`. Its lock is reentrant, because a signal handler may need the lock
+# while its own thread holds it.
 _change = threading.Condition()
 
 
@@ -229,8 +234,8 @@ def _see_to_a_thread() -> None:
     global _thread
     with _change:
         if _thread is None:
-            # The thread is a daemon: the interpreter does not wait for a user's function that never
-            # ends.
+            # The thread is a daemon, so that the interpreter does not wait for a user's function
+            # that never ends.
             thread = threading.Thread(target=_look, name="pmap-progress", daemon=daemon())
             try:
                 thread.start()
@@ -246,7 +251,7 @@ def _look() -> None:
             if _watches:
                 _change.wait(_PERIOD)
             if not _watches:
-                # `_thread` is cleared while the lock is held: a thread that adds a call after this
+                # `_thread` is cleared while the lock is held: a thread that adds a call later
                 # starts a new thread.
                 _thread = None
                 return
@@ -261,7 +266,7 @@ def _forget() -> None:
         one.disown()
     _watches.clear()
     _thread = None
-    # The old condition may be held by a thread that does not exist in this process.
+    # A thread that does not exist in this process may hold the lock of the old condition.
     _change = threading.Condition()
 
 

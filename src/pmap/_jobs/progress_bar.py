@@ -1,4 +1,4 @@
-"""A bar of tqdm that shows the progress of one call; tqdm is imported for the first bar."""
+"""A bar of tqdm that shows the progress of one call; the first bar imports tqdm."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """A bar on stderr, in a terminal or a notebook; it is called with each `Progress`."""
+    """A bar on stderr, in a terminal or a notebook; pmap calls it with each `Progress`."""
 
     def __init__(self, label: str | None) -> None:
         """Make a bar that is not shown yet.
@@ -22,7 +22,7 @@ class Bar:
         self._bar: tqdm | None = None
 
     def __call__(self, event: Progress) -> None:
-        """Move the bar to the progress that is told."""
+        """Move the bar to the progress that `event` tells."""
         bar = self._bar
         if bar is None:
             if event.finished and not event.done:
@@ -31,12 +31,12 @@ class Bar:
             bar = self._bar = _bar_kind()(
                 desc=event.label if self._label is None else self._label,
                 total=event.total,
-                # tqdm draws each `update` at once: pmap makes few of them.
+                # tqdm need not leave out any `update`, because pmap makes only a few of them.
                 mininterval=0,
                 miniters=1,
             )
             if not (event.done or event.finished):
-                return  # a bar draws itself when it is made, so it need not be updated now
+                return  # a new bar draws itself, so it needs no update now
         bar.total = event.total
         notes = [f"{event.failed} failed"] if event.failed else []
         notes += [f"{event.retried} retried"] if event.retried else []
@@ -59,22 +59,22 @@ _shown: "set[Bar]" = set()
 
 
 def _bar_kind() -> "type[tqdm]":
-    """Return tqdm's class of bars for a notebook, or the one for a terminal, as is needed here."""
+    """Return tqdm's class of bars: in a notebook the one for notebooks, else that for terminals."""
     global _kind
     if _kind is None:
         from tqdm import auto, std
 
-        # Of tqdm's two locks this class uses only that of threads, which bars of the program use,
-        # too. It does not use the one that tqdm shares with forked processes: a process that is
-        # killed could leave it locked for ever. Nor does it start tqdm's monitor thread, which is
-        # for bars that are updated at each item.
+        # tqdm has two locks. This class uses only the one between threads, which the program's own
+        # bars use, too. It does not use the one that forked processes share: a process that is
+        # killed while it holds this lock would leave it locked for ever. Nor does this class start
+        # tqdm's monitor thread, which is for bars that are updated at each item.
         own = {"monitor_interval": 0, "_lock": std.TqdmDefaultWriteLock.th_lock}
         _kind = type("Bar", (auto.tqdm,), own)
     return _kind
 
 
 def above_bars() -> AbstractContextManager[None]:
-    """Return a context manager; whole lines that are written inside it appear above the bars."""
+    """Return a context manager; whole lines that are written in its block appear above the bars."""
     if _kind is None or not _shown:
         return nullcontext()
     return _kind.external_write_mode()

@@ -1,9 +1,9 @@
-"""A worker's traceback of an exception, made again in the caller's process.
+"""The traceback that an exception had in its worker, rebuilt in the caller's process.
 
-A traceback consists of entries, each with a frame. No frame can travel. But all that Python shows
-of an entry is file, line, columns, and the name of the function. So for each place (file and line)
-in the worker's traceback this module makes a code object that claims to be at that place, and a
-frame of this code, which never runs and has no variables.
+A traceback consists of entries, each with a frame. A frame cannot be sent to another process. But
+all that Python shows of an entry is file, line, columns, and the name of the function. So for each
+place (file and line) in the worker's traceback this module makes a code object whose code claims to
+be at that place, and a frame of this code. The frame never runs and has no variables.
 """
 
 import re
@@ -18,26 +18,26 @@ from .._transport.values import loads
 if TYPE_CHECKING:
     from .._transport.trace import Linked, Place, Trace
 
-# For each place in a worker's traceback that was seen: the frame made for it, and the offset of an
-# instruction in it. A program raises its exceptions in few places. If there are too many, the dict
-# is emptied.
+# The places of workers' tracebacks that were seen before. For each place: the frame made for it,
+# and the offset of an instruction in that frame. A program raises its exceptions in few places; if
+# there are too many, the dict is emptied.
 _frames: "dict[Place, tuple[FrameType, int]]" = {}
 _MOST_FRAMES = 2000
 
 
 class UnsentError(Exception):
-    """Takes the place of an exception that cannot be pickled, as a cause or context of another."""
+    """Stands for an exception that cannot be pickled, as the cause or context of another."""
 
 
 def give_trace(error: BaseException, trace: "Trace") -> None:
-    """Give `error` the traceback that it had in its worker, and its cause or context from there."""
+    """Give `error` the traceback, and the cause or context, that it had in its worker."""
     places, linked, is_cause, members = trace
-    # The method of BaseException is called directly: the exception's class may have a `__setattr__`
-    # that refuses, as a frozen dataclass does.
+    # `BaseException.__setattr__` is called directly, because the class of the exception may have a
+    # `__setattr__` that raises, like that of a frozen dataclass.
     give = BaseException.__setattr__
     give(error, "__traceback__", traceback_of(places))
     if linked is not None:
-        # Setting `__cause__` also hides the context, so the context is given only if there is no
+        # Setting `__cause__` also hides the context. So `error` gets its context only if it has no
         # cause.
         give(error, "__cause__" if is_cause else "__context__", _loaded(linked))
     for member, its_trace in zip(members_of(error), members, strict=False):
@@ -61,7 +61,7 @@ def _loaded(linked: "Linked") -> BaseException:
 
 
 def traceback_of_stack(text: str) -> TracebackType | None:
-    """Return a traceback made from a stack as text; None if the text is empty."""
+    """Return a traceback that shows a stack, given as text; None if the text is empty."""
     found = re.finditer(r'^  File "(.*)", line (\d+) in (.*)$', text, re.MULTILINE)
     places: list[Place] = []
     for file, line, name in (match.groups() for match in found):
@@ -70,7 +70,7 @@ def traceback_of_stack(text: str) -> TracebackType | None:
 
 
 def traceback_of(places: "tuple[Place, ...]") -> TracebackType | None:
-    """Return a traceback with an entry for each place (file, line, function); None: no places."""
+    """Return a traceback with an entry for each place (file, line, function), if any."""
     made: TracebackType | None = None
     for place in reversed(places):
         found = _frames.get(place)
@@ -84,19 +84,19 @@ def traceback_of(places: "tuple[Place, ...]") -> TracebackType | None:
 
 
 def _frame(place: "Place") -> tuple[FrameType, int]:
-    """Return a frame that seems to be at a place, and the offset of an instruction in it."""
+    """Return a frame that claims to be at a place, and the offset of an instruction in it."""
     file, name, _, module, _, line, _, _, _, source = place
     if source:
         _remember(file, line, source)
-    # If the source is in no file (as in a zip file), `linecache` asks the module's loader for it;
-    # the loader is found in these globals.
+    # If the source is in no file (as in a zip file), `linecache` asks the module's loader for the
+    # source. `linecache` finds the loader in these globals.
     names = {
         "__name__": module,
         "__file__": file,
         "__loader__": getattr(sys.modules.get(module), "__loader__", None),
     }
-    # The frame is that of a generator that has not begun, because such a frame refers to no other.
-    # A frame of a function that runs would keep the variables of all its callers alive.
+    # The frame is that of a generator that has not begun: such a frame refers to no other frame.
+    # The frame of a function that runs would keep the variables of all its callers alive.
     code, instruction = _code(place)
     generator: object = FunctionType(code, names, name)()
     assert isinstance(generator, GeneratorType)
@@ -113,9 +113,10 @@ _CODE: Final = _template.__code__
 
 
 def _code(place: "Place") -> tuple[CodeType, int]:
-    """Return a code object whose instructions all claim to be at a place, and an offset in it.
+    """Return a code object whose instructions all claim to be at one place, and an offset in it.
 
-    The offset is -1 if the columns of the place are not known.
+    The offset is -1 if the columns of the place are not known. A code object shows columns only for
+    an instruction, and the offset says which.
     """
     file, name, qualified_name, _, first_line, line, last_line, column, last_column, _ = place
     code = _CODE.replace(
@@ -127,22 +128,22 @@ def _code(place: "Place") -> tuple[CodeType, int]:
     table = _locations(instructions, line - first_line, last_line - line, column, last_column)
     exact = code.replace(co_firstlineno=first_line, co_linetable=table)
     if {*exact.co_positions()} != {(line, last_line, column, last_column)}:
-        # This version of Python has another format of locations: columns are not shown.
+        # This version of Python stores locations in another format, so no columns are shown.
         return code, -1
     return exact, 0
 
 
 def _locations(instructions: int, down: int, lines: int, column: int, last_column: int) -> bytes:
-    """Return the table of locations (``co_linetable``) of code whose instructions share one.
+    """Return the table of locations (``co_linetable``) of code whose instructions share a location.
 
     The format of the table is described in ``Objects/locations.md`` of CPython.
 
     Args:
         instructions: how many instructions the code has.
-        down: how many lines the location is below the first line of the function.
-        lines: how many lines the location has behind its first one.
-        column: the first column.
-        last_column: the last column.
+        down: by how many lines the location is below the first line of the function.
+        lines: how many lines the location covers besides its first line.
+        column: the first column of the location.
+        last_column: the last column of the location.
     """
     table: list[int] = []
     while instructions > 0:
@@ -152,14 +153,14 @@ def _locations(instructions: int, down: int, lines: int, column: int, last_colum
         signed = -down << 1 | 1 if down < 0 else down << 1
         table += [0x80 | 14 << 3 | units - 1, *_varint(signed), *_varint(lines)]
         table += [*_varint(column + 1), *_varint(last_column + 1)]
-        down = 0  # line numbers in the table are relative to the entry before
+        down = 0  # the lines of an entry are counted from those of the entry before it
     return bytes(table)
 
 
 def _varint(number: int) -> list[int]:
-    """Return a number in groups of six bits, the lowest first.
+    """Return a number as groups of six bits, the lowest bits first.
 
-    Bit 6 of a group says that more groups follow.
+    In each group but the last, bit 6 says that more groups follow.
 
     >>> _varint(5), _varint(64)
     ([5], [64, 1])
@@ -172,13 +173,13 @@ def _varint(number: int) -> list[int]:
 
 
 def _remember(file: str, line: int, source: str) -> None:
-    """Put lines of a file that only the worker has into the cache of `linecache`, for tracebacks.
+    """Let tracebacks show lines of a file that only the worker has, by the cache of `linecache`.
 
-    A file that `linecache` can read itself is left alone.
+    If `linecache` can read the file itself, nothing is done.
     """
     import linecache
 
-    # The module found may not be the standard one: a program may have a `linecache` of its own.
+    # This module may not be the standard one: a program may have a `linecache` of its own.
     if not hasattr(linecache, "getlines") or linecache.getlines(file):
         return
     lines = ["\n"] * (line - 1) + source.splitlines(keepends=True)

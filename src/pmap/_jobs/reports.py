@@ -1,4 +1,4 @@
-"""Reports, which carry what items print, log and warn of in worker processes to the caller.
+"""Reports bring to the caller what items print, log and warn of in worker processes.
 
 A report goes to the caller's streams, loggers or filters of warnings, as if the item had run in the
 caller's process.
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class Report(NamedTuple):
-    """What a worker has sent of an item's output, log record or warning.
+    """Output, a log record or a warning of an item, as its worker has sent it to the caller.
 
-    `work` and `item`: the call and the index of the item that made the report; None if no item did.
+    `work` and `item` are the call and the index of the item; None if no item made the report.
     """
 
     kind: int
@@ -37,21 +37,20 @@ class Report(NamedTuple):
 
 
 def streams_of_caller() -> "tuple[Stream, Stream]":
-    """Return what workers need to know of this process's stdout and stderr, such as encodings."""
+    """Return what workers have to know of this process's stdout and stderr: encodings etc."""
     return _described(sys.stdout), _described(sys.stderr)
 
 
 def _described(stream: Any) -> "Stream":
-    # The type checker is told nothing about the stream: a program may put any object in the place
-    # of `sys.stdout`.
+    # The type is `Any`, because a program may put any object in the place of `sys.stdout`.
     encoding = getattr(stream, "encoding", None)
     errors = getattr(stream, "errors", None)
     try:
         terminal = bool(stream.isatty())
     except Exception:  # the stream is closed, or is an object without the method `isatty`
         terminal = False
-    # Text for a file may wait in a buffer. Text for a terminal, or for an object that shows text in
-    # its own way, as in a notebook, is sent to the caller at once.
+    # Text for a file may wait in a buffer. Text for a terminal is sent to the caller at once, and
+    # so is text for an object that shows text in its own way, such as in a notebook.
     at_once = not isinstance(stream, io.StringIO)
     if isinstance(stream, io.TextIOWrapper):
         at_once = terminal or stream.line_buffering or stream.write_through
@@ -67,8 +66,8 @@ def pass_on(report: Report) -> None:
     """Pass a report on to a stream, a logger or `warnings`; ignore all errors but Ctrl-C."""
     try:
         if report.kind in (protocol.OUTPUT, protocol.ERRORS):
-            # If progress bars are shown, whole lines are written above them; after half a line a
-            # bar would be drawn over the text.
+            # While progress bars are shown, whole lines are written above the bars. Half a line is
+            # not: tqdm would draw a bar over it.
             with above_bars() if report.data.endswith(b"\n") else nullcontext():
                 _use_stream(report.work, report.kind, lambda stream: _write(stream, report.data))
         elif report.kind == protocol.FLUSH:
@@ -78,15 +77,15 @@ def pass_on(report: Report) -> None:
         else:
             _warn(*loads(report.data))
     except BaseException as error:
-        # the program's own streams and log handlers may raise any exception
+        # The program's own streams and log handlers may raise any exception.
         if is_ctrl_c(error):
             raise
 
 
 def _use_stream(work: Work | None, kind: int, use: "Callable[[TextIO], None]") -> None:
-    """Call the function `use` with the stream that was the caller's when the call was made.
+    """Call the function `use` with the stream that the caller had when it made the call.
 
-    Nothing is done if there was no stream.
+    If the caller had no stream, nothing is done.
     """
     out, err, context = (work and work.streams) or (sys.stdout, sys.stderr, None)
     stream = out if kind == protocol.OUTPUT else err
@@ -95,8 +94,8 @@ def _use_stream(work: Work | None, kind: int, use: "Callable[[TextIO], None]") -
     if context is None:
         use(stream)
     else:
-        # A notebook finds by the caller's context to which cell the output belongs. The context is
-        # copied, because the original may be entered already.
+        # A notebook finds out by the caller's context to which cell the output belongs. The context
+        # is copied, because a context that other code has entered already cannot be entered again.
         context.copy().run(use, stream)
 
 
@@ -104,14 +103,15 @@ def _write(stream: TextIO, data: bytes) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         stream.write(data.decode(encoding))
-    except UnicodeError:  # the item has written bytes that are no text, by `sys.stdout.buffer`
+    except UnicodeError:  # the item has written to `sys.stdout.buffer` bytes that are no text
         if hasattr(stream, "buffer"):
             stream.flush()
             stream.buffer.write(data)
         else:
             stream.write(data.decode(encoding, "backslashreplace"))
     if not data.endswith(b"\n"):
-        # The stream is flushed, because the item has ended, and its last text may have no newline.
+        # A text without a newline comes when its item has ended. No newline may follow to flush the
+        # stream, so it is flushed here.
         stream.flush()
 
 
@@ -133,8 +133,8 @@ def _record(state: dict[str, Any], report: Report) -> "logging.LogRecord":
         item = INITIALIZER if work is None or index is None else work.item(index)
         error = logged(failure, item)
         state["exc_info"] = type(error), error, error.__traceback__
-    # `MainProcess` is what logging calls the process if multiprocessing is not imported. For a
-    # worker it would be wrong, so the worker's name is put there.
+    # While multiprocessing is not imported, logging calls each process `MainProcess`. That name
+    # would be wrong for a worker, so the worker's own name is put in its place.
     if state["processName"] == "MainProcess":
         state["processName"] = f"pmap-worker-{report.worker}"
     record = logging.makeLogRecord(state)
@@ -144,8 +144,8 @@ def _record(state: dict[str, Any], report: Report) -> "logging.LogRecord":
     return record
 
 
-# For files whose module this process has not imported: which warnings of the file were shown, as
-# Python keeps it in a module's `__warningregistry__`.
+# The warnings that were shown, for files whose module this process has not imported. Python keeps
+# this for an imported module in the module's `__warningregistry__`.
 _elsewhere: dict[str, dict[Any, Any]] = {}
 
 
@@ -157,10 +157,10 @@ def _warn(message: Warning, category: type[Warning], filename: str, lineno: int)
 
 
 def _registry(filename: str) -> tuple[str, dict[Any, Any]]:
-    """Return the name of the module of a file, and its `__warningregistry__` (shown warnings)."""
+    """Return the name of the module of a file, and its `__warningregistry__` (past warnings)."""
     for name, module in list(sys.modules.items()):
         if getattr(module, "__file__", None) == filename:
             return name, vars(module).setdefault("__warningregistry__", {})
-    # For an unknown module Python uses the name of the file as the name of the module. The name
+    # Python, too, uses the name of the file as the name of a module that it does not know. The name
     # must not be None, because then no warning would be shown.
     return filename.removesuffix(".py"), _elsewhere.setdefault(filename, {})

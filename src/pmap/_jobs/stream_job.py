@@ -1,8 +1,9 @@
 """The job of a stream: a call in progress whose results are taken one by one.
 
-The thread that runs the engine's loop puts results in, and the consumer of the stream takes them
-out. Neither thread needs a lock: each step is one operation on a dict, a deque or a list, which no
-other thread can interrupt. Without the GIL that is so since each of these has a lock of its own.
+The thread that runs the engine's loop stores results, and the consumer of the stream takes them.
+Neither thread needs a lock: each step is one operation on a dict, a deque or a list, which no other
+thread can interrupt. Without the GIL this holds, too, since each dict, deque and list has a lock of
+its own.
 """
 
 from collections import deque
@@ -16,9 +17,9 @@ from .notifier import Notifier
 
 
 class Part(NamedTuple):
-    """Results that came together: the values of the items from the index `start` on.
+    """Results that came together: those of some items in a row, the first one at index `start`.
 
-    `failures`: the errors of failed items, by their offset from `start`.
+    `failures` has the errors of failed items, by their offset from `start`.
     """
 
     start: int
@@ -27,7 +28,7 @@ class Part(NamedTuple):
 
 
 class StreamJob(Job):
-    """A job whose input comes bit by bit, and whose results are kept until they are taken."""
+    """A job whose input comes bit by bit, and which keeps its results until they are taken."""
 
     def __init__(
         self,
@@ -40,26 +41,26 @@ class StreamJob(Job):
         as_values: bool,
         ahead: int,
     ) -> None:
-        """Begin with no input.
+        """Begin before any input has come.
 
         Args:
             number: the number of the job.
             call: the call; its items are `window`.
-            window: the part of the input that was read and is not finished.
+            window: those items of the input that were read and are not finished.
             owner: the driver, which is the engine of the pool that runs the job.
             ordered: whether results are taken in the order of the input.
-            as_values: whether a `Failure` object takes the place of the value where an item failed.
-            ahead: how many items the stream should read ahead, before any cost is measured.
+            as_values: whether a `Failure` object stands in place of the value of a failed item.
+            ahead: how many items the stream should read ahead as long as no cost is measured.
         """
         super().__init__(number, call, owner)
         self.submitted = False  # whether the job has begun to run
         self.read = 0  # how many items of the input were read so far
-        # How many items the input will have, if its `__len__` or `__length_hint__` says so; None:
-        # not known.
+        # The number of items that the input will have, if its `__len__` or `__length_hint__` tells
+        # it; None if not.
         self.expected: int | None = None
         self.ahead = ahead  # how many items the stream should read ahead of its consumer
-        # The error for items that come after the deadline of the call; None: the deadline has not
-        # come, or failures are not collected.
+        # The error of items without a result when the deadline of the call has passed. It is None
+        # before the deadline, and if failures are not collected.
         self.late: Exception | None = None
         self.cost: float | None = None  # seconds that one item takes; None: not measured yet
         self._window = window
@@ -77,7 +78,8 @@ class StreamJob(Job):
 
     @property
     def known_total(self) -> int | None:
-        # If the input has had more items than its length said, that length is not used any more.
+        # If the input has had more items than its length said, the length is wrong and not used any
+        # more.
         expected = self.expected
         return None if expected is None or self.read > expected else expected
 
@@ -90,7 +92,7 @@ class StreamJob(Job):
                 values[offset] = self.failure(start + offset, error)
                 self.count_failure()
             elif not self.call.rules.collect:
-                self.fail(start + offset, error)  # the call ends at its first failed item
+                self.fail(start + offset, error)  # the first failed item ends the call
             else:
                 self.count_failure()
         if self._as_values:
@@ -108,26 +110,26 @@ class StreamJob(Job):
         self.fill(index, [None], {0: error})
 
     def run_out_of_time(self, error: Exception) -> None:
-        # The error is raised when the consumer has taken all results that came before, if the input
-        # has not ended.
+        # If the input has not ended, this error is raised when the consumer has taken all results
+        # that came before the deadline.
         self.error: Exception | None = error
         if self.call.rules.collect:
             self.late = error
             self.fail_unfinished()
 
     def fail_unfinished(self) -> None:
-        """Let all unfinished items fail, if the deadline of the call has come."""
+        """If the deadline of the call has passed, let all unfinished items fail."""
         if self.late is not None:
             for start, stop in self._window.unreleased():
                 count = stop - start
                 self.fill(start, [None] * count, dict.fromkeys(range(count), self.late))
 
     def results_of_unkept(self) -> None:
-        return None  # the consumer has taken all results already, so none can fail
+        return None  # the consumer has already taken all results, so the error need not hold them
 
     def settle(self) -> None:
         super().settle()
-        # The job must be over before waiting threads are woken, because they check that.
+        # Waiting threads check whether the job is over, so the job is over before they are woken.
         self._notifier.notify()
 
     def after_fork_in_child(self, error: Exception) -> None:
@@ -137,9 +139,9 @@ class StreamJob(Job):
     # --- methods for the consumer of the stream ------------------------------------------------
 
     def take(self, start: int) -> Part | None:
-        """Take results that came: in an ordered stream those from `start` on, else any.
+        """Take results: in an ordered stream those of the items from `start` on, else any.
 
-        Return None if there are none yet.
+        Return None if these results have not come yet.
         """
         if self._ordered:
             part = self._by_start.pop(start, None)
@@ -152,7 +154,7 @@ class StreamJob(Job):
     def give_back(
         self, start: int, values: list[object], failures: Mapping[int, Exception]
     ) -> None:
-        """Put back the results of a part that were not used, so that they are taken next."""
+        """Put back results that were taken and not used; the next `take` returns them."""
         part = Part(start, values, failures)
         if self._ordered:
             self._by_start[part.start] = part
@@ -160,15 +162,15 @@ class StreamJob(Job):
             self._parts.appendleft(part)
 
     def has(self, start: int) -> bool:
-        """Return whether `take` would find results, or the job is over and no more will come."""
-        # `over` is read first: the last results are stored before the job is over, so none is
-        # missed.
+        """Return whether `take` would find results, or the job is over so that none will come."""
+        # `over` is read first. The last results are stored before the job is over, so if this
+        # thread finds that the job is over, it finds these results, too.
         return self.over or (start in self._by_start if self._ordered else bool(self._parts))
 
     def tell(self, waiter: Callable[[], object], start: int) -> None:
-        """Call `waiter` once when `has` becomes true; at once if it is true, else in any thread."""
+        """Call `waiter` once, in any thread, when `has` becomes true, or at once if it is."""
         self._notifier.add(waiter, lambda: self.has(start))
 
     def wait_for(self, start: int, timeout: float | None = None) -> None:
-        """Wait until `has` is true, at most `timeout` seconds; the wait may end earlier."""
+        """Wait until `has` is true, or for `timeout` seconds; the wait may end earlier."""
         self._notifier.wait(lambda: self.has(start), timeout)

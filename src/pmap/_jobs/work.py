@@ -1,4 +1,4 @@
-"""A call on its way through a pool: what a backend needs to know to run the call's items."""
+"""A call on its way through a pool: all that a backend needs to run the call's items."""
 
 import itertools
 import sys
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from .._transport.by_value.role import Role
     from .._transport.environment import Environment
 
-# The stdout, stderr and context of the caller, as they were at the time of a call; None for a
-# context that was not kept.
+# The stdout, stderr and context of the caller at the time of a call. The context is None if it was
+# not kept.
 Streams: TypeAlias = tuple[TextIO | None, TextIO | None, Context | None]
 
 _numbers = itertools.count(1)
-# Bytes of a pickled function, at most, for which it is remembered how long its items take.
+# If a pickled function has at most this many bytes, pmap remembers how long its items take.
 _MOST_KEY = 1 << 12
 
 
 class CallSpec:
-    """The call spec: all that a worker is told of a call before the call's first items.
+    """The call spec: everything that a worker is told about a call before the call's first items.
 
     Calls of the same function with the same options share one call spec, if workers find the
-    function by its name: then the function is the same object in the worker anyway, with all that
-    earlier items changed in it.
+    function by its name: then they use the same function object in any case, with all that earlier
+    items have changed in it.
 
     Attributes:
         needs: the global names that the function uses, with the values that they had when the call
@@ -82,10 +82,10 @@ class CallSpec:
         self.needs: Needs = needs
         self.variables: list[bytes] = variables
         self.environment: Environment = environment
-        # How many calls in progress use this call spec; the class `CallSpecs` counts them.
+        # How many calls in progress use this call spec; the class `CallSpecs` keeps this number.
         self.calls: int = 0
-        # Calls of the same function have the same key, under which it is remembered how long its
-        # items take; None: the pickled function is too large to be a key.
+        # The key under which pmap remembers how long the items of this function take; calls of the
+        # same function have the same key. None if the pickled function is too large to be a key.
         self.key: bytes | str | None = payload.head if payload.size <= _MOST_KEY else None
 
     def matches(self, call: Call, variables: list[bytes], environment: "Environment") -> bool:
@@ -101,7 +101,7 @@ class CallSpec:
 
 
 class Work(Pending):
-    """A call with a number, and what it takes from its caller's surroundings, such as streams."""
+    """A call with a number, and what it takes over from its caller, such as the streams."""
 
     __slots__ = ("call", "home", "number", "spec", "streams", "unsent")
 
@@ -109,16 +109,16 @@ class Work(Pending):
         super().__init__()
         self.number: int = number
         self.call: Call = call
-        # The caller's thread and context, for items that run in this process; set to None by `pack`
-        # if they run in others.
+        # The caller's thread and context, for items that run in this process. `pack` sets it to
+        # None if the items run in other processes.
         self.home: tuple[threading.Thread, Context] | None
         self.home = threading.current_thread(), copy_context()
-        # The items whose arguments could not be pickled, by index: the error, and which object in
-        # the arguments is to blame. The worker reports such an item by its index only.
+        # The items whose arguments could not be pickled, by their index: the error, and a text that
+        # says which object cannot be pickled. The worker sends only the index of such an item back.
         self.unsent: dict[int, tuple[BaseException, str]] | None = None
         self.spec: CallSpec | None = None
-        # The streams for the output of items that run in another process; None: whatever is the
-        # present `sys.stdout` and `sys.stderr` of the caller's process.
+        # The streams of the caller for what items print in other processes. None: what they print
+        # goes to the `sys.stdout` and `sys.stderr` of that moment.
         self.streams: Streams | None = None
 
     @property
@@ -131,11 +131,12 @@ class Work(Pending):
         return name_of(self.call.function)
 
     def pack(self, last: CallSpec | None, large: Payload | None, sent_names: SentNames) -> CallSpec:
-        """Make the call spec: pickle the function, and capture directory, environment and so on.
+        """Make the call spec: pickle the function, and note directory, environment and so on.
 
-        Raises what the pickling raises. `last`: the call spec of the last call, used again if it is
-        right for this call. `large`: the last pickled function that lies in shared memory, which
-        may be used again. `sent_names`: the global names that were sent to workers.
+        An exception of the pickling is passed on. `last` is the call spec of the last call, which
+        is used again if it is right for this call. `large` is the last pickled function that lies
+        in shared memory, which may be used again. `sent_names` has the global names that were sent
+        to workers.
         """
         call = self.call
         context = self.home and self.home[1]
@@ -146,8 +147,8 @@ class Work(Pending):
         environment = capture_environment(directory_now()) if home is None else home.environment
         if sent_names.has_shared:
             sent_names.drop()
-        # If a call sets no context variables and shares the last call spec, as most do, no names
-        # need be looked for.
+        # Most calls set no context variables and share the last call spec. Then pmap need not look
+        # for the global names that the function uses.
         needs: Needs | None = None
         variables: list[bytes] = []
         if context:
@@ -159,7 +160,8 @@ class Work(Pending):
             needs = needs or Needs(sent_names)
             function: tuple[object, ...] = call.function, int(call.kind)
             reducers = added()
-            # The program has registered reducers: the worker pickles results with them, too.
+            # The program has registered reducers for pickling. The workers pickle results with
+            # them, too.
             if reducers:
                 function = *function, reducers
             needs.packs_function = True
@@ -172,9 +174,9 @@ class Work(Pending):
         return self.spec
 
     def pack_whole(self) -> CallSpec:
-        """Make a call spec that has everything in it, also the values of global names.
+        """Make a call spec that contains everything, even the values of the global names used.
 
-        Raises what the pickling of the function raises.
+        An exception of the pickling is passed on.
         """
         call = self.call
         context = self.home and self.home[1]
@@ -183,7 +185,7 @@ class Work(Pending):
         reducers = added()
         function: tuple[object, ...] = call.function, int(call.kind)
         payload = Payload(dumps((*function, reducers) if reducers else function, role=role))
-        needs = Needs(SentNames())  # the pickle refers to no global names: it contains all values
+        needs = Needs(SentNames())  # no names are sent: the pickle contains all values
         warn_of_what_is_carried(payload, needs, self.function_name)
         variables = _pickled(context, role) if context else []
         environment = capture_environment(directory_now())
@@ -191,15 +193,15 @@ class Work(Pending):
         return self.spec
 
     def note_unsent(self, index: int, item: object, error: BaseException) -> None:
-        """Record that the arguments of an item could not be pickled, and which object is to blame.
+        """Record that the arguments of an item cannot be pickled, and which object is to blame.
 
-        Raises `error` again if it is a Ctrl-C.
+        If `error` is a Ctrl-C, it is raised again.
         """
         if is_ctrl_c(error):
             raise error
         where = ""
         if isinstance(error, Exception):
-            # Imported only when an item's arguments cannot be pickled.
+            # The module is imported only if the arguments of an item cannot be pickled.
             from .._transport.by_value.blame import where_it_fails
 
             where = where_it_fails(item, "the argument", error)
@@ -207,11 +209,11 @@ class Work(Pending):
         self.unsent[index] = error, where
 
     def item(self, index: int) -> Item:
-        """Return what messages say of the item at `index`."""
+        """Return how messages describe the item at `index`."""
         return self.described(index, self.call.items[index])
 
     def described(self, index: int, value: object) -> Item:
-        """Return what messages say of the item at `index`, whose input is `value`."""
+        """Return how messages describe the item at `index`, whose input is `value`."""
         if self.call.kind is Kind.EACH:
             text = short_repr(value)
         elif self.call.kind is Kind.STAR:
@@ -222,10 +224,10 @@ class Work(Pending):
 
 
 def _has_a_name(function: object, needs: Needs) -> bool:
-    """Return whether `function` is a plain function that workers, too, find by its name."""
+    """Return whether `function` is a plain function that workers can find by its name."""
     if isinstance(function, BuiltinFunctionType):
         if not isinstance(function.__self__, ModuleType):
-            # A bound method is not found by its name alone, as its object is part of it.
+            # The name of a bound method is not enough to find it: its object is part of it.
             return False
     elif not isinstance(function, FunctionType):
         return False
@@ -233,9 +235,9 @@ def _has_a_name(function: object, needs: Needs) -> bool:
 
 
 class _NumpyErrors:
-    """The settings of `numpy.errstate` in a context, as an object that can be pickled.
+    """The `numpy.errstate` settings of a context, as an object that can be pickled.
 
-    When it is unpickled in a worker, it becomes NumPy's context variable with these settings.
+    In a worker the pickle becomes NumPy's context variable with these settings.
     """
 
     def __init__(self, context: Context) -> None:
@@ -254,22 +256,22 @@ class _NumpyErrors:
         return numpy_errors, (self._settings, self._call)
 
 
-# What a decimal context begins with. `decimal.DefaultContext` itself does not tell, because a
-# program may change it.
+# The values with which Python makes a decimal context. They are not read from
+# `decimal.DefaultContext`, because a program may change that.
 _DECIMAL = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
 _DECIMAL_USUAL = (28, "ROUND_HALF_EVEN", -999999, 999999, 1, 0)
 _DECIMAL_TRAPS = {"InvalidOperation", "DivisionByZero", "Overflow"}
 
 
 def _worth_sending(pair: tuple[ContextVar[Any], Any], context: Context) -> object:
-    """Return what is sent to workers for a context variable and its value; None: nothing.
+    """Return what is sent to workers for a context variable and its value; None for nothing.
 
-    Nothing is sent for a variable with its defaults. For example, a thread that only reads the
-    decimal context gets a variable with the defaults. If that variable were sent, it would replace
-    the value that an initializer has set in the worker.
+    A variable with its default value is not sent. For example, a thread that only reads the decimal
+    context gets a variable with the default context. If that variable were sent, it would replace
+    the context that an initializer has set in the worker.
     """
     if pair[0] is IN_FORCE:
-        return None  # the variable has options of pmap, which are for the caller's calls only
+        return None  # its value is options of pmap, which are for the caller's calls only
     # NumPy's value is a C object (a capsule), which cannot be pickled.
     if pair[0].name == "numpy.ufunc.extobj":
         errors = _NumpyErrors(context)
@@ -297,7 +299,7 @@ def _pickled(context: Context, role: "Role") -> list[bytes]:
 
 
 def as_call(item: object) -> tuple[tuple[object, ...], dict[str, object]]:
-    """Return the positional and keyword arguments of an item of a plain call (`Kind.APPLY`)."""
+    """Return an item of a plain call (`Kind.APPLY`) as positional and keyword arguments."""
     call: tuple[tuple[object, ...], dict[str, object]] = cast(Any, item)
     return call
 

@@ -1,4 +1,4 @@
-"""A note for the TypeError of a function that was called with arguments that do not fit it."""
+"""A note for a TypeError: the arguments of a call do not fit the user's function."""
 
 from .._calls.call import Kind
 from .item_errors import add_note
@@ -8,12 +8,12 @@ from .work import Work
 def note_wrong_arguments(error: TypeError, work: Work, item: object) -> None:
     """Add a note to `error` if the arguments would fit another verb of pmap.
 
-    For example, a row for `pstarmap` was passed to `pmap`.
+    An example is a row for `pstarmap` that was passed to `pmap`.
 
     Args:
-        error: what the call of the function raised, before any line of the function ran.
+        error: what the call of the function raised before any line of the function ran.
         work: the call that the item belongs to.
-        item: the item.
+        item: the item whose arguments do not fit.
     """
     call = work.call
     owner, dot, verb = call.verb.rpartition(".")

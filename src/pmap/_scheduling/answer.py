@@ -1,4 +1,4 @@
-"""The scheduler's answer to one event: a list of commands, which its parts fill together."""
+"""The scheduler's answer to one event: a list of commands, which the scheduler's parts fill."""
 
 from .commands import Command
 
@@ -8,9 +8,9 @@ class Answer:
 
     Attributes:
         commands: the commands that the engine carries out, in order.
-        questions: the commands that ask something of a worker, which the engine carries out after
-            all other commands. The engine answers each question with an event, and the commands
-            that follow from that event must come after the commands decided earlier.
+        questions: commands that ask something about a worker; the engine carries them out after all
+            other commands. The engine answers each question with an event, and the commands that
+            follow from that event must come after those decided earlier.
     """
 
     __slots__ = ("commands", "questions")

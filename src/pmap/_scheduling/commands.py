@@ -6,8 +6,8 @@ from typing import NamedTuple, TypeAlias
 class StartWorker(NamedTuple):
     """Start a worker.
 
-    The event `WorkerReady` later tells the scheduler that the worker can take chunks, or the event
-    `WorkerGone` that the worker has ended before.
+    Later, the event `WorkerReady` tells the scheduler that the worker can take chunks; or the event
+    `WorkerGone` tells it that the worker has ended before it was ready.
     """
 
     worker: int
@@ -16,9 +16,9 @@ class StartWorker(NamedTuple):
 class SendChunk(NamedTuple):
     """Send a chunk, the items `start` to `stop` - 1 of a job, to a worker.
 
-    The chunk runs after the chunks that the worker already holds. `step`: how many items of the
-    chunk begin together; later items can be taken back until they begin; 0: all items begin
-    together.
+    The worker runs this chunk after the chunks that it already holds. `step` is how many items of
+    the chunk begin together: items behind these can be taken back until they begin. If `step` is 0,
+    all items begin together.
     """
 
     worker: int
@@ -38,10 +38,10 @@ class StopWorker(NamedTuple):
 
 
 class KillWorker(NamedTuple):
-    """Kill a worker, whatever the worker does.
+    """Kill a worker, whatever it is doing.
 
-    The event `WorkerGone` tells the scheduler when the worker has ended. `gently`: the worker
-    writes the stack of its item before it ends.
+    The event `WorkerGone` tells the scheduler when the worker has ended. If `gently` is true, the
+    worker writes the stack of its item before it ends.
     """
 
     worker: int
@@ -49,7 +49,7 @@ class KillWorker(NamedTuple):
 
 
 class CheckDeadline(NamedTuple):
-    """Ask the backend since when a worker runs its present item.
+    """Ask the backend at what time a worker has begun its present item.
 
     If the item has run for longer than `limit` seconds, the backend also keeps the worker from
     beginning another item. The event `ItemRuns` brings the answer to the scheduler at once.
@@ -60,7 +60,7 @@ class CheckDeadline(NamedTuple):
 
 
 class ReclaimChunks(NamedTuple):
-    """Take back from a worker all items that it has not begun, so that others can run them.
+    """Take back from a worker all items that the worker has not begun: other workers can run them.
 
     The event `ChunksReclaimed` tells the scheduler at once which chunks the worker keeps.
     """
@@ -69,7 +69,7 @@ class ReclaimChunks(NamedTuple):
 
 
 class RetryItem(NamedTuple):
-    """Forget the error of a failed item, because the item is tried again."""
+    """Forget the error of a failed item, because the item will be run again."""
 
     job: int
     item: int
@@ -78,7 +78,7 @@ class RetryItem(NamedTuple):
 class LoseItem(NamedTuple):
     """Make the error of an item that was lost when its worker ended.
 
-    `overdue`: the worker was killed because the item ran for longer than its `timeout`.
+    If `overdue` is true, the worker was killed because the item ran for longer than its `timeout`.
     """
 
     job: int
@@ -100,7 +100,8 @@ class FinishJob(NamedTuple):
 class FailJob(NamedTuple):
     """End a job without results.
 
-    `cancelled`: the job was cancelled; else no worker could be started for the job.
+    `cancelled` is true if the caller has cancelled the job, and false if no worker could be started
+    for the job.
     """
 
     job: int
@@ -108,7 +109,7 @@ class FailJob(NamedTuple):
 
 
 class DiscardChunks(NamedTuple):
-    """Let a worker skip those chunks of a job that it has not begun, because the job is over."""
+    """Let a worker skip those chunks of an ended job that the worker has not begun."""
 
     worker: int
     job: int

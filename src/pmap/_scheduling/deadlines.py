@@ -7,33 +7,33 @@ from .state import Worker
 from .worker_states import OVERDUE
 from .workers import Workers
 
-# Seconds that a worker whose item is late gets to write its stack before the worker is killed.
+# A worker whose item is late gets this many seconds to write its stack; then it is killed.
 LAST_WORDS = 0.5
 
 
 class Deadlines:
-    """Checks that items keep their `timeout`; `Worker.check_at` is the time of the next check."""
+    """Checks that items keep to their `timeout`; `Worker.check_at` is when the next check is."""
 
     def __init__(self, workers: Workers, answer: Answer) -> None:
-        """Begin with no worker to check."""
+        """Begin with no worker whose item has to be checked."""
         self._workers = workers
         self._answer = answer
 
     def start(self, worker: Worker, now: float) -> None:
-        """Set the time at which a worker is next checked, as its first chunk may begin now.
+        """Set the time at which a worker is checked next: the worker may begin its first chunk now.
 
-        The first item of that chunk cannot exceed its `timeout` before that time.
+        Before that time no item of the chunk can have run for longer than its `timeout`.
         """
         limit = worker.chunks[0].job.rules.timeout if worker.chunks else None
         if not worker.leaving:
             worker.check_at = None if limit is None else now + limit
 
     def next_due(self) -> list[float]:
-        """Return the times at which workers are to be checked."""
+        """Return the times at which the scheduler has to check workers."""
         return [w.check_at for w in self._workers.all.values() if w.check_at is not None]
 
     def check(self, now: float) -> None:
-        """Ask how long the present item of a worker has run, if it is time to check the worker."""
+        """For each worker that is due for a check, ask how long its present item has run."""
         for worker in self._workers.all.values():
             if worker.check_at is not None and worker.check_at <= now:
                 worker.check_at = None
@@ -45,9 +45,10 @@ class Deadlines:
                         self._answer.questions.append(CheckDeadline(worker.id, limit))
 
     def on_item_runs(self, event: ItemRuns, now: float) -> None:
-        """End a worker whose item is late; check later if it is not late yet.
+        """Kill the worker of an item that runs for too long; else set the time of the next check.
 
-        The event tells when the worker began the item.
+        `event` tells when the worker began the item. Before the kill the worker gets `LAST_WORDS`
+        seconds to write its stack.
         """
         worker = self._workers.all.get(event.worker)
         if worker is None or worker.leaving or not worker.chunks:

@@ -3,18 +3,19 @@
 import heapq
 from collections.abc import Callable
 
-# Fewer entries than this are not searched for items that are not wanted any more, as they take
-# little memory.
+# A queue with fewer entries than this is not searched for items that are not wanted any more,
+# because so few entries take little memory.
 _FEW = 64
 
 
 class DelayQueue:
-    """Items that wait for their next try, of all jobs, ordered by time; there may be millions."""
+    """Items of all jobs that wait for their next try, ordered by time; there may be millions."""
 
     def __init__(self, is_wanted: Callable[[int, int], bool]) -> None:
         """Make the queue empty.
 
-        `is_wanted` tells whether an item, given by job and index, is still to be tried again.
+        `is_wanted` returns whether an item, given by its job and its index, still has to be tried
+        again.
         """
         self._is_wanted = is_wanted
         # Each entry of the heap is the time, the number of the job, and the index of the item.
@@ -27,13 +28,13 @@ class DelayQueue:
         if len(self._heap) >= self._most:
             self._heap = [each for each in self._heap if self._is_wanted(*each[1:])]
             heapq.heapify(self._heap)
-            # The next search for unwanted items is at twice the present length, so each entry is
-            # looked at only a few times on average.
+            # The next search for unwanted items is made when the heap has twice its present length.
+            # So each entry is looked at only a few times on average.
             self._most = max(_FEW, 2 * len(self._heap))
         heapq.heappush(self._heap, (when, job, item))
 
     def next(self) -> float | None:
-        """Return the time of the next item that is still wanted; None: there is no such item."""
+        """Return the time of the next item that is still wanted; None if there is no such item."""
         while self._heap and not self._is_wanted(*self._heap[0][1:]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None

@@ -1,4 +1,4 @@
-"""Sending chunks to workers: to idle workers, and ahead of need to busy workers."""
+"""Sends chunks to workers: to idle workers at once, and to busy workers before they need them."""
 
 from .answer import Answer
 from .commands import SendChunk
@@ -15,7 +15,7 @@ class Dispatcher:
     """Sends waiting items to workers, as chunks, and starts workers that are missing.
 
     Attributes:
-        stopped: whether no more chunks are sent, because the workers are being ended.
+        stopped: whether no more chunks are sent, because the workers have been told to end.
     """
 
     def __init__(
@@ -30,16 +30,16 @@ class Dispatcher:
         can_prefetch: bool,
         can_combine: bool,
     ) -> None:
-        """Begin with nothing sent.
+        """Begin before any chunk has been sent.
 
         Args:
             jobs: the jobs whose items wait.
             workers: the workers that get chunks.
-            prefetch: says which busy workers may be sent more chunks.
-            reclaiming: is told when a worker may hold items that can be taken back from it.
-            deadlines: is told when a chunk begins.
-            answer: gets the commands.
-            can_prefetch: whether chunks may be sent ahead of need.
+            prefetch: decides which busy workers may be sent more chunks.
+            reclaiming: learns here that a worker may hold items that can be taken back from it.
+            deadlines: learns here that a chunk begins.
+            answer: gets the commands that follow.
+            can_prefetch: whether busy workers may be sent chunks before they need them.
             can_combine: whether several chunks of the caller's `chunksize` may be sent as one chunk
                 to a worker from which single items can be taken back.
         """
@@ -81,7 +81,7 @@ class Dispatcher:
         while self._jobs.turns:
             job = self._jobs.pop()
             if job is None:
-                continue  # while the job was in the queue it was cancelled, so it is left out
+                continue  # the job was cancelled while it was in the queue
             several = worker.can_reclaim_items and self._can_combine
             span = job.take(limit, several, self._workers.overhead)
             if span is None:
@@ -90,8 +90,7 @@ class Dispatcher:
             # Each job gives one chunk in turn, so that a long job does not starve a short job.
             if stop < job.end and job.waiting():
                 self._jobs.enqueue(job)
-            # The part `Prefetch` looks at the first job in the queue; it must be one that has items
-            # to send.
+            # `Prefetch` looks at the first job in the queue, so that job must have items to send.
             self._jobs.skip_finished()
             step = job.step_of(stop - start) if worker.can_reclaim_items and stop - start > 1 else 0
             if step:
@@ -105,9 +104,10 @@ class Dispatcher:
         return None
 
     def _workers_wanted(self) -> int:
-        """Return how many workers there should be.
+        """Return how many workers the pool should have now.
 
-        That is as many as are busy or ending now, and one for each chunk that waits.
+        That is the number of workers that hold chunks or are about to end, and one more for each
+        chunk that waits.
         """
         held = sum(1 for w in self._workers.all.values() if w.chunks or w.leaving)
         return held + self._jobs.chunks(self._workers.limit - held)

@@ -13,9 +13,9 @@ class JobSubmitted(NamedTuple):
     """The caller submits a job with the items 0 to `size` - 1.
 
     `open`: more items may come later, with the event `InputArrived`. `like`: jobs whose `like` is
-    equal share one measurement of how long an item takes; None: the job measures for itself.
-    `function`: jobs whose `function` is equal run the same function, so the last such job tells
-    whether this job will be short; None: nothing is known of the function.
+    equal share one measurement of how long an item takes; None: the items of this job are measured
+    separately. `function`: jobs whose `function` is equal run the same function, so the cost of the
+    last such job predicts whether this job will be short; None: nothing is known of the function.
     """
 
     job: int
@@ -27,7 +27,7 @@ class JobSubmitted(NamedTuple):
 
 
 class InputArrived(NamedTuple):
-    """More items have come for a job whose input comes bit by bit: `items` of them."""
+    """More items have come for a job whose input comes bit by bit; `items` says how many."""
 
     job: int
     items: int
@@ -40,18 +40,19 @@ class InputEnded(NamedTuple):
 
 
 class ItemsSorted(NamedTuple):
-    """The caller has found out, from its checkpoint file, which items of a job are to be run.
+    """The caller has found out from its checkpoint file which items of a job have to run.
 
     All items of such a job come with this event, and not with `InputArrived`.
 
     Attributes:
         job: the number of the job.
-        items: how many more items the job has; most often those that this event is about.
-        run: ranges of items that are to be run, each from its start to before its end.
-        held: items that wait, because another process may be running them; a later event of this
-            kind decides about them.
-        decided: items that waited, and wait no more.
-        failed: the first item that is known to have failed; None: no item is.
+        items: how many more items the job has; most often this event is about the same items.
+        run: ranges of items that have to run; a range is its first index and the index behind its
+            last.
+        held: items that have to wait, because another process may be running them; a later event of
+            this type decides about them.
+        decided: items that had to wait, and about which this event decides.
+        failed: the index of the first item that is known to have failed; None if there is none.
     """
 
     job: int
@@ -63,10 +64,10 @@ class ItemsSorted(NamedTuple):
 
 
 class JobCancelled(NamedTuple):
-    """The caller wants no more results of a job: its items that have not begun are dropped.
+    """The caller wants no more results of a job, so items of the job that have not begun never run.
 
-    `kill`: workers that run items of the job are killed; else these items run to their end, and
-    their results are dropped.
+    If `kill` is true, the workers that run items of the job are killed. Otherwise these items run
+    to their end, and the engine drops their results.
     """
 
     job: int
@@ -74,52 +75,54 @@ class JobCancelled(NamedTuple):
 
 
 class JobWithdrawn(NamedTuple):
-    """The caller cancels a job if none of its items has begun; else the job goes on.
+    """The caller cancels a job, unless an item of the job has begun: then the job goes on.
 
-    The scheduler may have to ask a worker with `ReclaimChunks` whether it has begun; the decision
-    then comes with the answer, `ChunksReclaimed`.
+    The scheduler may have to ask a worker with `ReclaimChunks` which items the worker has begun.
+    Then the event `ChunksReclaimed`, which is the answer, decides whether the job is cancelled.
     """
 
     job: int
 
 
 class Prestart(NamedTuple):
-    """The caller wants all workers started now rather than at need."""
+    """The caller wants all workers to be started now, and not only when there is work for them."""
 
 
 class Retire(NamedTuple):
-    """Every worker without work is to stop; workers are started again for the next job.
+    """Every worker without work is to end; new workers are started for the next job.
 
-    If there is no job, a worker that still runs unwanted items is stopped when these have ended.
+    If there is no job, but a worker still runs items that nobody wants any more, the worker is
+    stopped when these items have ended.
     """
 
 
 class Renew(NamedTuple):
     """Every worker is to be replaced.
 
-    A worker that holds chunks is replaced when it has finished the items that it has begun.
+    A worker that holds chunks first finishes the items that it has begun.
     """
 
 
 class Close(NamedTuple):
-    """No more jobs will come: all workers are stopped as soon as all jobs are over."""
+    """No more jobs will come: each worker is stopped as soon as all jobs are over."""
 
 
 class Terminate(NamedTuple):
     """The pool is to end now: every worker is killed, and every job is cancelled.
 
-    `lose`: items that run are lost with their workers instead, and a job is cancelled only when no
-    worker holds chunks of the job.
+    If `lose` is true, items that are running count as lost with their workers, and a job is
+    cancelled only when no worker holds chunks of the job.
     """
 
     lose: bool = False
 
 
 class CapacityChanged(NamedTuple):
-    """The place where workers are has changed, or more is known of it.
+    """The limit of workers has changed, or the overhead of a chunk has become known.
 
-    `limit`: how many workers there may be from now on. Workers beyond it stay until they are
-    stopped for another reason. `overhead`: the seconds that a chunk takes beside its items.
+    An executor or cluster of the program, on which workers run, tells both. `limit`: how many
+    workers there may be from now on. Workers beyond the limit stay until they are stopped for
+    another reason. `overhead`: the seconds that a chunk takes beside those of its items.
     """
 
     limit: int
@@ -130,7 +133,8 @@ class WorkerReady(NamedTuple):
     """A started worker can take chunks.
 
     `can_reclaim_chunks`: chunks that the worker has not begun can be taken back from it.
-    `can_reclaim_items`: so can the items not yet begun of a chunk that has begun.
+    `can_reclaim_items`: in a chunk that the worker has begun, the items that it has not begun can
+    be taken back, too.
     """
 
     worker: int
@@ -141,11 +145,11 @@ class WorkerReady(NamedTuple):
 class ItemsFinished(NamedTuple):
     """The next `items` items of a worker's first chunk are finished; some may have failed.
 
-    `failed`: the failed ones, as indices into the job's input. `last`: the worker is done with the
-    chunk, even if the worker left items of the chunk out. `elapsed`: seconds for the whole chunk,
-    valid with `last`. `again`: the indices in `failed` of items that may be tried again. `replace`:
-    the worker is to be replaced. `size`: bytes of the items and results of the whole chunk, valid
-    with `last`.
+    `failed`: the indices of the failed items in the job's input. `last`: the worker has done with
+    the chunk, even if it has left out some items of the chunk. `elapsed`: seconds for the whole
+    chunk, valid with `last`. `again`: the indices in `failed` of items that may be tried again.
+    `replace`: the worker is to be replaced. `size`: bytes of the items and results of the whole
+    chunk, valid with `last`.
     """
 
     worker: int
@@ -159,15 +163,16 @@ class ItemsFinished(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """The time has come for which the scheduler has set its alarm."""
+    """The time has come that the scheduler has set as its `alarm`."""
 
 
 class ChunksReclaimed(NamedTuple):
-    """A worker has given chunks back, in answer to the command `ReclaimChunks`.
+    """A worker has given chunks back: this is the answer to the command `ReclaimChunks`.
 
-    The worker keeps only its first `kept` chunks: the other chunks are as if never sent. It has
-    finished all kept chunks but the last, and the events `ItemsFinished` for these come later. Of
-    the last kept chunk the worker holds the first `items` items only; None: all items.
+    The worker keeps only its first `kept` chunks: the scheduler can send the others again, as if it
+    had never sent them. The worker has finished all kept chunks but the last, and the events
+    `ItemsFinished` of these chunks come later. Of the last kept chunk the worker holds the first
+    `items` items only; None: all items.
     """
 
     worker: int
@@ -176,10 +181,10 @@ class ChunksReclaimed(NamedTuple):
 
 
 class ItemRuns(NamedTuple):
-    """Tells when a worker began its present item, in answer to the command `CheckDeadline`.
+    """Tells when a worker began its present item; it answers the command `CheckDeadline`.
 
-    `since`: a time; None if the chunk has not begun. `held`: the item has run for longer than its
-    `timeout`, and the worker will not begin another item.
+    `since` is the time; it is None if the chunk has not begun. `held` is true if the item has run
+    for longer than its `timeout`: then the worker will not begin another item.
     """
 
     worker: int
@@ -188,10 +193,11 @@ class ItemRuns(NamedTuple):
 
 
 class WorkerGone(NamedTuple):
-    """A worker has ended, by whatever cause.
+    """A worker has ended, for whatever reason.
 
-    `begun`: how many unfinished items of its first chunk the worker had begun; these items are
-    lost. `hopeless`: it could not start, for a reason that would also stop every other worker.
+    `begun`: how many items of its first chunk the worker had begun and not finished; these items
+    are lost. `hopeless`: the worker could not start, for a reason that would stop every other
+    worker, too.
     """
 
     worker: int

@@ -10,7 +10,7 @@ from .workers import Workers
 
 
 class JobEndings:
-    """Ends jobs, and ends the items of these jobs that are still running, if they are to be."""
+    """Ends jobs, and kills the workers that still run their items, if the jobs ask for that."""
 
     def __init__(
         self,
@@ -20,13 +20,13 @@ class JobEndings:
         answer: Answer,
         can_kill: bool,
     ) -> None:
-        """Begin with no job ended.
+        """Begin before any job has ended.
 
         Args:
             jobs: the jobs that are not over.
             workers: the workers that may hold unwanted items.
             reclaiming: takes back items that workers have not begun.
-            answer: gets the commands.
+            answer: gets the commands that follow.
             can_kill: whether workers can be killed, as processes can and threads cannot.
         """
         self._jobs = jobs
@@ -36,18 +36,18 @@ class JobEndings:
         self._can_kill = can_kill
 
     def finish_if_done(self, job: Job) -> None:
-        """End a job if all its results have come: its input and all wanted items have ended."""
+        """End a job if the job waits for no more input, and if all wanted items have ended."""
         if job.state >= FINISHED or job.unfinished():
             return
-        # If workers with unwanted items of the job are killed, the job is over only when these
-        # workers are gone: then nothing of the job runs any more.
+        # If the workers that run unwanted items of the job are being killed, the job is over only
+        # when these workers are gone: the caller relies on that nothing of the job runs any more.
         if job.in_flight and self._can_kill and job.kills():
             return
         job.state = CANCELLED if job.state == KILLING else FINISHED
         self._end(job)
 
     def _end(self, job: Job) -> None:
-        """Forget a job that is over by its state, and tell the engine its outcome."""
+        """Forget a job whose state says that the job is over, and tell the engine the outcome."""
         self._jobs.remove(job)
         if job.in_flight:
             for worker in self._workers.holders_of(job):
@@ -79,21 +79,22 @@ class JobEndings:
         self._drop_from(job, index)
 
     def _drop_from(self, job: Job, end: int) -> None:
-        """Make all items from `end` on unwanted; end those that run, if the job asks for that."""
+        """Make all items from `end` on unwanted; kill their workers, if the job asks for that."""
         job.end = end
         for worker in self._workers.holders_of(job):
             if self._can_kill and job.kills():
                 self.end_unwanted(worker)
-            # Unwanted items that are not killed run to their end. Unwanted items that have not
-            # begun are taken back from their workers, so that they do not begin.
+            # If the workers are not killed, the unwanted items that run go on to their end.
+            # Unwanted items that have not begun are taken back from their workers, and so never
+            # begin.
             elif any(c.job is job and c.step and c.start >= end for c in worker.chunks):
                 self._reclaiming.request(worker)
 
     def end_unwanted(self, worker: Worker) -> None:
-        """Kill a worker that holds only unwanted chunks, if their jobs ask for that.
+        """Kill a worker that holds only unwanted chunks, if the jobs of these chunks ask for that.
 
-        If the worker also holds wanted chunks, all items that it has not begun are taken back
-        first.
+        If the worker also holds wanted chunks, the scheduler first takes back all items that the
+        worker has not begun.
         """
         if worker.leaving or not self._can_kill:
             return
@@ -108,8 +109,8 @@ class JobEndings:
     def cancel(self, job: Job, kill: bool) -> None:
         """End a job without results.
 
-        `kill`: workers that run items of the job are killed, and the job is over when these workers
-        are gone.
+        If `kill` is true, the workers that run items of the job are killed, and the job is over
+        when these workers are gone.
         """
         if kill and self._can_kill and job.in_flight:
             job.state = KILLING
@@ -127,8 +128,8 @@ class JobEndings:
     def withdraw(self, job: Job) -> None:
         """Cancel a job if none of its items has begun.
 
-        If a worker holds items of the job and may not have begun them, it is asked to give them
-        back first, and `settle_withdrawals` decides when the worker has answered.
+        A worker that holds items of the job may have begun none of them. It is first asked to give
+        these items back, and `settle_withdrawals` decides when the worker has answered.
         """
         holders = self._workers.holders_of(job)
         if not holders:
@@ -140,17 +141,17 @@ class JobEndings:
             and not holders[0].leaving
             and job.state == RUNNING
         ):
-            # Only one worker is asked for the items that it has not begun: if several workers held
-            # items of the job, items that one worker gave back could be sent again before the other
-            # workers answer. A worker that holds nothing but one chunk, whose items begin together,
-            # has begun that chunk.
+            # If several workers hold items of the job, the job is not cancelled: items that one
+            # worker gave back could be sent again before the other workers answer. If the worker
+            # holds only one chunk, whose items begin together, it has begun that chunk, and the job
+            # is not cancelled either.
             job.state = WITHDRAWING
             self._reclaiming.request(holders[0])
 
     def settle_withdrawals(self, worker: Worker, reclaimed: list[Job]) -> None:
-        """Cancel the jobs of which the worker has given back all items, as was asked of it.
+        """Cancel the jobs that were to be cancelled if the worker had begun none of their items.
 
-        The other jobs go on, because some of their items may have begun.
+        The other jobs that waited for the answer go on, because some of their items may have begun.
         """
         for job in [*reclaimed, *[chunk.job for chunk in worker.chunks]]:
             if job.state == WITHDRAWING:

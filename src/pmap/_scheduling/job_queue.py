@@ -9,12 +9,12 @@ from .job_states import UNSTARTED
 from .run_rules import RunRules
 from .state import Job, SingleCall
 
-# For how many functions, at most, the measured cost of a call is remembered.
+# The measured costs of items are remembered for at most this many functions.
 _MOST_METERS = 64
 
 
 class JobQueue:
-    """All jobs by their numbers, and a queue of the jobs that may have items to send to workers.
+    """The table of all jobs by number, and the queue of the jobs that may have items to send.
 
     Attributes:
         turns: the queue. Each entry is a `Job`, or the number of a job that was submitted with one
@@ -22,22 +22,22 @@ class JobQueue:
     """
 
     def __init__(self) -> None:
-        """Make the queue empty."""
+        """Begin before any job is submitted."""
         # There may be millions of jobs of one item, and most are submitted with the same rules. So
         # all jobs of one item with the same rules share one small `SingleCall`, and a `Job` object
         # is made only when the item is sent to a worker.
         self._jobs: dict[int, Job | SingleCall] = {}
         self._last_single_call = SingleCall(RunRules(), None)
         self.turns: deque[Job | int] = deque()
-        # The measured costs of items, for jobs that share one measurement (`JobSubmitted.like` is
-        # the key).
+        # The measured costs of items that several jobs share. The key is `JobSubmitted.like`, which
+        # is equal for these jobs.
         self._meters: dict[Hashable, CostMeter] = {}
-        # The measured cost of the last job of each function (`JobSubmitted.function` is the key),
-        # if it had several items.
+        # The measured cost of the last job of each function, if that job had several items. The key
+        # is `JobSubmitted.function`.
         self._last_costs: dict[Hashable, CostMeter] = {}
 
     def __bool__(self) -> bool:
-        """Return whether there is any job."""
+        """Return whether any job is not over."""
         return bool(self._jobs)
 
     def __iter__(self) -> Iterator[int]:
@@ -45,9 +45,10 @@ class JobQueue:
         return iter([*self._jobs])
 
     def add(self, submitted: JobSubmitted) -> Job | None:
-        """Add a job and return its `Job`.
+        """Put a job into the table of jobs that are not over, and return its `Job` object.
 
-        A job of one item only goes into the queue: returns None.
+        For a job of one item no `Job` object is made yet: the job goes into the queue, and the
+        method returns None.
         """
         id, size, rules, open, like, function = submitted
         if size == 1 and not open:
@@ -69,17 +70,17 @@ class JobQueue:
         return job
 
     def get(self, id: int) -> Job | None:
-        """Return the `Job` with this number; None if the job is over."""
+        """Return the `Job` object of the job with this number; None if the job is over."""
         known = self._jobs.get(id)
         if isinstance(known, SingleCall):
             known = self._jobs[id] = Job(id, 1, known.rules, False, self._meter(known.like))
-            known.queued = 1  # the queue already has one entry for this job: its number
+            known.queued = 1  # the queue already has an entry for this job: its number
         return known
 
     def peek(self, id: int) -> Job | None:
-        """Return the `Job` of a job that is not over.
+        """Return the `Job` object of a job; None if the job has none.
 
-        None: over, or a job of one item that waits.
+        A job that is over has no `Job` object, nor has a job of one item that is not sent yet.
         """
         known = self._jobs.get(id)
         return known if isinstance(known, Job) else None
@@ -102,7 +103,7 @@ class JobQueue:
         return numbers
 
     def _meter(self, like: Hashable) -> CostMeter:
-        """Return the measured cost that jobs with this `like` share; if it is None, a new one."""
+        """Return the cost that jobs with this `like` measure together; for None, a new one."""
         meter = CostMeter() if like is None else self._meters.get(like)
         if meter is None:
             meter = CostMeter()
@@ -114,7 +115,8 @@ class JobQueue:
 
         Args:
             job: the job.
-            first: put the job before all other jobs, also if the job is in the queue already.
+            first: whether to put the job in front of all other jobs, even if it is in the queue
+                already.
         """
         if first:
             if not self.turns or self.turns[0] is not job:
@@ -125,7 +127,7 @@ class JobQueue:
             self.turns.append(job)
 
     def skip_finished(self) -> None:
-        """Remove entries from the queue until its first job has items to send to workers."""
+        """Remove entries from the front of the queue until its first job has items to send."""
         while self.turns:
             first = self.turns[0]
             if isinstance(first, int):
@@ -138,7 +140,7 @@ class JobQueue:
             self.turns.popleft()
 
     def pop(self) -> Job | None:
-        """Remove the first entry and return its job; None if the job was cancelled meanwhile."""
+        """Remove the first entry and return its job; None if that job was cancelled."""
         first = self.turns.popleft()
         job = self.get(first) if isinstance(first, int) else first
         if job is not None:
@@ -146,7 +148,7 @@ class JobQueue:
         return job
 
     def chunks(self, most: int) -> int:
-        """Return how many chunks wait to be sent; the counting stops at `most`."""
+        """Return how many chunks wait to be sent; stop counting at `most`."""
         waiting = 0
         counted: set[Job] = set()
         for job in self.turns:
@@ -161,7 +163,7 @@ class JobQueue:
 
 
 def _keep(meters: dict[Hashable, CostMeter], key: Hashable, meter: CostMeter) -> None:
-    """Store a measured cost under its key; if there are too many, forget the oldest one."""
+    """Store a measured cost under its key; if there are too many costs, forget the oldest one."""
     meters[key] = meter
     if len(meters) > _MOST_METERS:
         del meters[next(iter(meters))]

@@ -10,9 +10,9 @@ OPEN: Final = 0  # more input of the job may come
 RUNNING: Final = 1  # all input of the job has come
 # A worker was asked to give back all items of the job, because the job may be cancelled.
 WITHDRAWING: Final = 2
-FAILING: Final = 3  # an item has failed: only the items before the failed item are wanted
+FAILING: Final = 3  # an item has failed: no item behind the failed one is wanted
 KILLING: Final = 4  # the job is cancelled, and workers that hold items of the job are being killed
-FINISHED: Final = 5  # the job has all results, or all results before its first failure
+FINISHED: Final = 5  # the job has all results, or all results in front of its first failure
 CANCELLED: Final = 6  # the caller wants no result of the job
 UNSTARTED: Final = 7  # no worker could be started for the job
 
@@ -44,8 +44,8 @@ TRANSITIONS: Final = {
         CANCELLED: "it is cancelled, and what runs is let run",
         UNSTARTED: "no worker can be started",
     },
-    # The worker that is asked answers before any other event comes, so the job can go only to these
-    # states.
+    # The worker that was asked answers before any other event comes, so only these states can
+    # follow.
     WITHDRAWING: {
         RUNNING: "the worker has begun some of it",
         CANCELLED: "the worker gave all of it back",

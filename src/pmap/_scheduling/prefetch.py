@@ -1,4 +1,4 @@
-"""Prefetching: which busy workers are sent their next chunks before they need them."""
+"""Prefetching: which busy workers get their next chunks before they need them."""
 
 from collections.abc import Callable
 from math import inf
@@ -8,37 +8,37 @@ from .job_queue import JobQueue
 from .state import Chunk, Job, Worker, load_of
 from .worker_states import RECLAIMING
 
-# A busy worker is sent another chunk only while the chunks that it holds are expected to take less
-# than this many seconds. So the worker never waits for its next chunk, and no chunk waits long.
+# A busy worker gets another chunk only if the chunks that it holds will take less than this many
+# seconds together. So the worker never waits for its next chunk, and no chunk waits long.
 PREFETCH_BELOW = 0.005
-# How many chunks a worker holds at most: enough for several to travel in one system call.
+# A worker holds at most this many chunks: enough to send several of them in one system call.
 MOST_HELD = 8
-# A worker holds fewer chunks than `MOST_HELD` until this many items of the job have been measured
-# for each worker. The first items cost more than others, so the first chunks are too small, and 64
-# workers would hold 500 of these small chunks.
+# Until this many items of the job have been measured for each worker, a worker holds fewer chunks
+# than `MOST_HELD`. The first items cost more than others, which makes the first chunks too small,
+# and 64 workers would hold 500 of these small chunks.
 _TRIED = 4
-# How many chunks all workers together hold until enough items have been measured; but each worker
-# may hold two.
+# Until enough items have been measured, all workers together hold at most this many chunks; but
+# each worker may hold two.
 _UNTRIED = 64
-# How many chunks a worker holds at most while single calls with small arguments wait: half of them
-# travel together, which reduces the time of a call by a third. For a map the limit is lower,
-# because its chunks grow, so that it is better to make the next chunks later.
+# While single calls with small arguments wait, a worker holds at most this many chunks. Half of
+# these chunks travel in one system call, which reduces the time of a call by a third. For a map the
+# limit is lower: the chunks of a map grow, so it is better to make the next chunks later.
 MOST_CALLS = 32
 # A worker may hold more than `MOST_HELD` chunks only if the items and results of all these chunks
 # take fewer bytes than this.
 _SMALL = 1 << 16
-_SEVERAL = -1  # used instead of the number of a job, to say that several jobs have waiting items
+_SEVERAL = -1  # stands in place of the number of a job if several jobs have waiting items
 
 
 class Prefetch:
-    """The busy workers that may be sent more chunks, kept so that no event has to try all workers.
+    """The busy workers that may be sent more chunks, so that no event has to check all workers.
 
-    There are two groups: workers that may take more chunks, and workers that hold their share of
-    the waiting items. A worker in neither group has enough until it has finished items.
+    There are two groups: workers that may get more chunks, and workers that hold their share of the
+    waiting items. A worker in neither group holds enough chunks until it has finished some items.
     """
 
     def __init__(self, jobs: JobQueue, limit: int) -> None:
-        """Begin without workers.
+        """Begin before any worker is started.
 
         Args:
             jobs: the jobs whose items are to be sent.
@@ -48,37 +48,37 @@ class Prefetch:
         self._limit = limit
         self._below_target: dict[int, Worker] = {}  # workers that may be sent more chunks
         self._at_share: dict[int, Worker] = {}  # workers that hold their share of the waiting items
-        # The number of the job to which the share belongs that the workers in `_at_share` hold; see
-        # `_head` for None.
+        # Each worker in `_at_share` holds its share of the waiting items of this job. It is None if
+        # a call of a single item waits, and `_SEVERAL` if the workers hold shares of several jobs.
         self._share_of: int | None = None
 
     def resize(self, limit: int) -> None:
-        """Let there be up to `limit` workers."""
+        """Set the limit of workers to `limit`."""
         self._limit = limit
 
     def consider(self, worker: Worker) -> None:
-        """Put a worker among those that the next `fill_up` may send more chunks."""
+        """Add a worker to the workers to which the next `fill_up` may send more chunks."""
         if not worker.leaving:
             self._below_target[worker.id] = worker
 
     def forget(self, id: int) -> None:
-        """Put a worker no more among those that may be sent chunks ahead of need."""
+        """Remove a worker from the workers to which chunks may be sent ahead of need."""
         self._below_target.pop(id, None)
         self._at_share.pop(id, None)
 
     def enqueue(self, job: Job, first: bool = False) -> None:
-        """Put a job into the queue, because more of its items wait than before."""
+        """Put a job into the queue, because more items of the job wait than before."""
         self._jobs.enqueue(job, first)
         self._share_anew()
 
     def _share_anew(self) -> None:
-        """Let workers that held their share of the waiting items have more, as more items wait."""
+        """Let workers that hold their share have more chunks, because more items wait now."""
         if self._at_share:
             self._below_target.update(self._at_share)
             self._at_share.clear()
 
     def most_held(self) -> int:
-        """Return how many chunks a worker may hold, given the job whose items are sent next."""
+        """Return how many chunks a worker may hold; it depends on the job that is sent next."""
         if not self._jobs.turns:
             return MOST_HELD
         first = self._jobs.turns[0]
@@ -91,8 +91,8 @@ class Prefetch:
     def fill_up(self, now: float, send: Callable[[Worker], Chunk | None]) -> bool:
         """Send chunks to busy workers that will soon have finished the chunks that they hold.
 
-        Each worker gets one chunk, then each worker gets a second chunk, and so on. Else the last
-        worker would wait while all chunks for the first worker are made.
+        Each worker gets one chunk, then each worker gets a second chunk, and so on. Otherwise the
+        last worker would wait while all chunks for the first worker are made.
 
         Args:
             now: the time.
@@ -107,13 +107,14 @@ class Prefetch:
             return False
         turns = self._jobs.turns
         sent = False
-        # A worker gets chunks only when it holds at most half of what it may hold, so that several
+        # A worker gets chunks only when it holds at most half as many as it may hold. So several
         # chunks travel in one system call.
         half = self.most_held() // 2
         filled: list[tuple[Worker, float, float]] = []
         for worker in [*self._below_target.values()]:
             if not turns:
-                # No items are left to send; these workers will be looked at again when more come.
+                # No items are left to send. These workers stay among those that may be sent more
+                # chunks.
                 return sent
             if 0 < len(worker.chunks) <= half:
                 filled += self._send_ahead(worker, *_load(worker, now), send)
@@ -135,9 +136,9 @@ class Prefetch:
         size: float,
         send: Callable[[Worker], Chunk | None],
     ) -> list[tuple[Worker, float, float]]:
-        """Send a worker the next chunk.
+        """Send a worker its next chunk, if it holds fewer chunks and items than it may.
 
-        The chunks it holds already take `seconds` and `size` bytes.
+        The chunks that the worker already holds take `seconds` and have `size` bytes.
 
         Return the worker with its new seconds and bytes, or an empty list if the worker gets no
         more chunks.
@@ -163,16 +164,16 @@ class Prefetch:
         return first.id if isinstance(first, Job) else None
 
     def _has_enough(self, worker: Worker, seconds: float, size: float) -> bool:
-        """Return whether a worker holds enough chunks, whichever job is next."""
-        # A large chunk that is sent ahead of need takes new memory, which costs more than a short
-        # wait of the worker.
+        """Return whether a worker holds enough chunks, whichever job is dispatched next."""
+        # For a large chunk that is sent ahead of need the caller takes new memory, which costs more
+        # time than a short wait of the worker.
         most = self.most_held() if size < _SMALL else min(self.most_held(), MOST_HELD)
         if len(worker.chunks) >= most or seconds >= PREFETCH_BELOW or size >= MOST_BYTES:
             return True
         return worker.needs_replacement()
 
     def _has_share(self, worker: Worker, seconds: float) -> bool:
-        """Return whether a worker holds its share of the waiting items; the rest is for others."""
+        """Return whether a worker holds its share of the waiting items; others get the rest."""
         first = self._jobs.turns[0]
         waits = first.seconds_waiting() if isinstance(first, Job) else None
         if waits is not None and seconds * self._limit > waits:
@@ -180,10 +181,11 @@ class Prefetch:
         return not (worker.can_reclaim_chunks or self._follows(worker.chunks[-1]))
 
     def _follows(self, chunk: Chunk) -> bool:
-        """Return whether a worker that holds `chunk` may be sent the next one but not give it back.
+        """Return whether the next chunk may go to a worker that holds `chunk` for good.
 
-        It may, if the next chunk has later items of the same job. If the worker's first chunk is
-        not wanted any more, then neither is the next, and the worker can be killed at any moment.
+        No chunk can be taken back from such a worker. It may get the next chunk if that has later
+        items of the same job. If the items of `chunk` become unwanted, so do the later items, and
+        the worker then holds nothing wanted and can be killed at any moment.
         """
         first = self._jobs.turns[0]
         return isinstance(first, Job) and chunk.job is first and first.next_item() >= chunk.stop
@@ -196,8 +198,8 @@ def _load(worker: Worker, now: float) -> tuple[float, float]:
     """
     since = worker.since
     if worker.state >= RECLAIMING or since == inf or now - since >= PREFETCH_BELOW:
-        # Nothing more is sent to a worker that is being asked for items back, or whose first chunk
-        # takes longer than expected.
+        # A worker gets no more chunks while it is being asked for items back, or when its first
+        # chunk takes longer than expected.
         return inf, 0.0
     seconds = size = 0.0
     for chunk in worker.chunks:

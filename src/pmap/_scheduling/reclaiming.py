@@ -1,4 +1,4 @@
-"""Reclaiming: taking back items that a worker has not begun, so that other workers can run them."""
+"""Reclaiming: taking back items that a worker has not begun, so that others can run them."""
 
 from math import inf
 
@@ -11,13 +11,13 @@ from .state import Chunk, Job, Worker
 from .worker_states import BUSY, RECLAIMING
 from .workers import Workers
 
-# After a worker's first chunk has run for so many seconds, items that the worker has not begun go
-# to an idle worker. To take them back and send them anew costs two messages, 0.2 ms. Over random
-# orders of unequal items of 0.1 or 1 ms, the mean time of a whole map was less than without this;
-# with a delay of 5 ms the gain was smaller.
+# When a worker's first chunk has run for this many seconds, items that the worker has not begun go
+# to an idle worker. To take the items back and send them again costs two messages, 0.2 ms. Over
+# random orders of unequal items of 0.1 or 1 ms, a whole map took less time on average than without
+# reclaiming; with a delay of 5 ms the gain was smaller.
 RECLAIM_AFTER = 0.001
-# The longest that the delay `RECLAIM_AFTER` may become, in seconds: it grows while workers get no
-# processor time.
+# The delay before items are taken back begins at `RECLAIM_AFTER`. It grows while the system does
+# not let workers run, but to no more than this many seconds.
 _MOST_DELAY = 1.0
 
 
@@ -29,7 +29,7 @@ class Reclaiming:
     """
 
     def __init__(self, workers: Workers, prefetch: Prefetch, answer: Answer) -> None:
-        """Begin with no worker that could be asked."""
+        """Begin with no worker from which items could be taken back."""
         self._workers = workers
         self._prefetch = prefetch
         self._answer = answer
@@ -43,8 +43,8 @@ class Reclaiming:
         question = ReclaimChunks(worker.id)
         if worker.state == RECLAIMING or question in self._answer.questions:
             return
-        # A worker that is ending (a thread may take long to end) is asked, too, but keeps its
-        # state.
+        # A worker that is ending keeps its state, but is asked, too, because a thread may take long
+        # to end.
         if worker.state == BUSY:
             worker.state = RECLAIMING
         self._answer.questions.append(question)
@@ -56,9 +56,9 @@ class Reclaiming:
         return [w.since + self._delay for w in holding if w.since < inf and not w.leaving]
 
     def request_for_idle(self, now: float) -> None:
-        """Take back items for an idle worker, from one worker whose first chunk takes too long.
+        """Take back items for an idle worker, from a worker whose first chunk takes too long.
 
-        Of the workers whose first chunk takes too long, the one that holds most chunks is asked.
+        If there are several such workers, the one that holds most chunks is asked.
         """
         late = [
             worker
@@ -66,30 +66,33 @@ class Reclaiming:
             if worker.holds_more() and not worker.leaving and worker.since + self._delay <= now
         ]
         if late:
-            # Only one worker is asked: the items that it gives back may suffice for all idle ones.
+            # Only one worker is asked to give items back: these may suffice for all idle workers.
             worker = max(late, key=lambda worker: len(worker.chunks))
-            # This makes sure that the worker is not asked again while its first chunk runs.
+            # With this value the worker is not asked again to give items back while it runs its
+            # first chunk.
             worker.since = inf
             self.request(worker)
 
     def on_chunk_finished(self) -> None:
-        """Shorten the delay before items are taken back: a worker has finished a chunk."""
-        # The delay is halved, and not reset: the next chunk, too, may have to wait for a processor.
+        """Shorten the delay before items are taken back, because a worker has finished a chunk."""
+        # The delay is halved, and not reset: the next chunk, too, may have to wait until the system
+        # lets the worker run.
         self._delay = max(RECLAIM_AFTER, self._delay / 2)
 
     def take_back(self, worker: Worker, event: ChunksReclaimed, now: float) -> list[Job]:
-        """Queue the items that a worker has given back; return those of their jobs not yet over."""
+        """Queue the items that a worker has given back; return their jobs that go on."""
         if worker.state == RECLAIMING:
             worker.state = BUSY
         self._prefetch.consider(worker)
         waits = event.kept == 1 and event.items is None and worker.chunks[0].step > 0
         if waits:
-            # The worker has not begun even its first chunk, which it keeps. The time until it is
-            # asked again starts anew.
+            # The worker keeps its first chunk, but has not begun even that one. The time until the
+            # worker is asked again to give items back starts anew.
             worker.since = now
         if waits or not event.kept:
-            # The worker has had no processor time to begin its chunk. With the same short delay,
-            # items would be taken back again from the next worker, and would go to and fro.
+            # The worker has not begun its chunk, because the system has not let it run. With the
+            # same short delay, items would soon be taken back from the next worker as well, and
+            # would go to and fro.
             self._delay = min(2 * self._delay, _MOST_DELAY)
         touched: dict[int, Job] = {}
         while len(worker.chunks) > event.kept:

@@ -1,4 +1,4 @@
-"""Retries: which failed items may be tried again, and when their delays are over."""
+"""Retries: which failed items are run again, and when their delays are over."""
 
 from .answer import Answer
 from .commands import RetryItem
@@ -10,17 +10,17 @@ from .state import Job
 
 
 class Retries:
-    """The failed items that are to be tried again."""
+    """The failed items that will be run again."""
 
     def __init__(self, jobs: JobQueue, prefetch: Prefetch, answer: Answer) -> None:
-        """Begin with no failed items."""
+        """Begin before any item has failed."""
         self._jobs = jobs
         self._prefetch = prefetch
         self._answer = answer
         self._delayed = DelayQueue(self._is_wanted)
 
     def try_again(self, job: Job, index: int, now: float) -> bool:
-        """Queue a failed item for another try if its job allows one; return whether it does."""
+        """Queue a failed item for another try, if its job allows one; return whether it does."""
         delays = job.rules.retries
         if not delays or job.state >= FINISHED or index >= job.end:
             return False
@@ -37,9 +37,9 @@ class Retries:
         return True
 
     def next_due(self) -> list[float]:
-        """Return when the next delay is over, as a list of one time.
+        """Return the time at which the next delay of an item is over, as a list of one time.
 
-        Empty if no item is delayed.
+        The list is empty if no item is delayed.
         """
         when = self._delayed.next()
         return [] if when is None else [when]
@@ -55,6 +55,6 @@ class Retries:
                     self._prefetch.enqueue(job)
 
     def _is_wanted(self, id: int, index: int) -> bool:
-        """Return whether an item is still to be tried again."""
+        """Return whether an item still has to be run again."""
         job = self._jobs.get(id)
         return job is not None and index < job.end

@@ -1,8 +1,8 @@
 """The scheduler: a pure state machine that decides which worker gets which chunk.
 
-The scheduler knows no process, thread, clock, pipe or pickle. The engine tells it with events what
-happened and when, and carries out the commands that it answers. Tests drive the scheduler through
-thousands of schedules with nothing running.
+The scheduler knows no process, thread, clock, pipe or pickle. The engine tells it by events what
+has happened and when, and carries out the commands with which the scheduler answers. Tests drive
+the scheduler through thousands of schedules without any worker.
 
 The life of an item::
 
@@ -78,9 +78,9 @@ from .state import TRUSTED_ITEMS, Chunk, Job, Worker
 from .worker_states import OVERDUE
 from .workers import Workers
 
-# How many workers may die with a chunk before they begin it, until the chunk counts as lost. A
-# worker may be killed from outside at just that moment; but a chunk that, say, is too large for any
-# worker to receive must not be tried for ever.
+# If this many workers have died with a chunk before they began it, the items of the chunk count as
+# lost. A worker may be killed from outside at just that moment, so one death is not enough; but a
+# chunk that, say, is too large for any worker to receive must not be sent again for ever.
 MAX_TRIES = 3
 
 
@@ -88,7 +88,7 @@ class Scheduler:
     """The scheduler of one pool, with the state of the pool's jobs and workers.
 
     Attributes:
-        timed: whether any job may need a `Tick`, because of a `timeout` or of retries.
+        timed: whether any job may need the event `Tick`, because of a `timeout` or of retries.
     """
 
     def __init__(
@@ -104,8 +104,8 @@ class Scheduler:
             limit: how many workers there may be at a time.
             max_chunks: how many chunks a worker may run before it is replaced; None for no limit.
             can_kill: whether workers can be killed (processes) or only be asked to end (threads).
-            prefetch: whether chunks may be sent ahead of need. False where a worker may have to be
-                replaced after any chunk.
+            prefetch: whether busy workers may be sent chunks before they need them. False if a
+                worker may have to be replaced after any chunk.
         """
         answer = self._answer = Answer()
         jobs = self._jobs = JobQueue()
@@ -127,8 +127,8 @@ class Scheduler:
         )
         self._now = 0.0
         self.timed: bool = False
-        # Whether the event that is being handled leaves its worker with enough chunks, and adds no
-        # waiting items. Then nothing has to be sent to workers yet.
+        # Whether nothing has to be sent to workers after the event that is being handled: it leaves
+        # its worker with enough chunks, and adds no waiting items.
         self._dispatch_can_wait = False
         self._handlers = self._table()
 
@@ -159,8 +159,8 @@ class Scheduler:
         """Handle an event that happened at the time `now`; return the commands, in order."""
         self._now = now
         self._dispatch_can_wait = False
-        # The method that handles an event is looked up in a table, since this code runs for each
-        # chunk: a `match` statement would try one type of event after the other.
+        # This code runs for each chunk, so a table gives the method that handles an event: a
+        # `match` statement would try one type of event after the other.
         self._handlers[type(event)](event)
         if self._jobs.turns and (self._workers.idle or not self._dispatch_can_wait):
             self._dispatcher.dispatch(now)
@@ -175,17 +175,17 @@ class Scheduler:
 
     @property
     def busy(self) -> bool:
-        """Whether there is any job that is not over, or, in a closed pool, any worker left."""
+        """Whether any job is not over or, in a closed pool, any worker has not ended."""
         return bool(self._jobs) or (self._workers.closed and bool(self._workers.all))
 
     @property
     def awaits_events(self) -> bool:
-        """Whether events are still to come: the scheduler is busy, or a worker is ending."""
+        """Whether events are still to come, because the scheduler is busy or a worker is ending."""
         workers = self._workers
         return bool(self._jobs or workers.leaving or (workers.closed and workers.all))
 
     def cost_and_read_ahead(self, id: int) -> tuple[float | None, int]:
-        """Return the seconds that an item of a job takes, and how many items to read ahead.
+        """Return the seconds that an item of a job takes, and how many items a stream reads ahead.
 
         The seconds are None before the first measurement.
         """
@@ -200,7 +200,7 @@ class Scheduler:
 
     @property
     def starting(self) -> int:
-        """How many workers were started and cannot take chunks yet."""
+        """How many workers were started and are not ready for chunks yet."""
         return self._workers.starting
 
     def all_workers(self) -> list[int]:
@@ -218,7 +218,7 @@ class Scheduler:
         return len(self._workers.all)
 
     def where(self, id: int) -> list[tuple[int, int]]:
-        """Return which chunks of a job workers hold: pairs of a worker and the chunk's position."""
+        """Return where chunks of a job are: a worker, and the position among its chunks."""
         job = self._jobs.peek(id)
         if job is None or not job.in_flight:
             return []
@@ -234,7 +234,8 @@ class Scheduler:
         """The time at which the scheduler wants the event `Tick`; None: it wants none."""
         reclaiming = self._reclaiming
         if not (reclaiming.has_candidates or self.timed):
-            # The usual case: no call has a time limit or retries, and nothing may be taken back.
+            # This is the usual case: no call has a time limit or retries, and no worker holds items
+            # that may be taken back.
             return None
         times: list[float] = []
         if reclaiming.has_candidates and self._workers.idle and not self._jobs.turns:
@@ -266,7 +267,7 @@ class Scheduler:
 
     def _on_input_arrived(self, event: InputArrived) -> None:
         job = self._jobs.get(event.job)
-        # If the job is not open any more, a failure or its caller has ended it.
+        # If the job is not open any more, a failure has ended it, or its caller has cancelled it.
         if job is not None and job.state == OPEN:
             job.end += event.items
             self._prefetch.enqueue(job)
@@ -275,10 +276,11 @@ class Scheduler:
         job = self._jobs.get(event.job)
         if job is None:
             return
-        # A job that is failing or cancelled wants no items besides those it wanted before.
+        # A job that is failing or cancelled wants no new items.
         if job.state < FAILING:
             job.end += event.items
-            # Items that are still to be run are queued like items that are run again.
+            # Items that this event says are to be run are queued in the way of items that are run
+            # again.
             job.cursor = job.end
         if job.tried is None or job.delayed is None:
             job.tried, job.delayed = {}, set()
@@ -322,25 +324,26 @@ class Scheduler:
         chunk.next += event.items
         if event.last:
             # The finished chunk is removed before the failures of its items are handled: the worker
-            # has begun its next chunk by now, and a failure may make that one unwanted.
+            # has begun its next chunk by now, and a failure may make that next chunk unwanted.
             self._remove_first_chunk(worker, event)
         self._prefetch.consider(worker)
         for index in event.failed:
             if not (index in event.again and self._retries.try_again(job, index, self._now)):
                 self._endings.fail(job, index)
         if event.last and chunk.next < min(chunk.stop, job.end) and job.state < FINISHED:
-            # The worker has left out the rest of the chunk, so that is queued again.
+            # The worker has left out the rest of the chunk, so these items are queued again.
             self._reclaiming.requeue(chunk)
         if worker.chunks and worker.chunks[0].next >= worker.chunks[0].job.end:
-            # The worker goes on with its next chunk, which may have become unwanted meanwhile.
+            # The worker goes on with its next chunk, whose items may have become unwanted
+            # meanwhile.
             self._endings.end_unwanted(worker)
         if job.state < FINISHED:
             self._endings.finish_if_done(job)
             if self._dispatcher.stopped:
                 self._endings.cancel_if_idle(job)
         has_enough = len(worker.chunks) > self._prefetch.most_held() // 2
-        # If this event has queued items, they may need another worker, so they are sent to workers
-        # now.
+        # If this event has queued items, another worker may be free for them, so the items are sent
+        # to workers now.
         self._dispatch_can_wait = has_enough and len(self._jobs.turns) <= queued
         if not worker.chunks:
             self._workers.idle_or_stop(worker)
@@ -371,8 +374,8 @@ class Scheduler:
             touched[job.id] = job
             if chunk is worker.chunks[0] and chunk.next < min(chunk.stop, job.end):
                 # The death of the worker counts as a failed try of its chunk only if no item of the
-                # chunk was finished, and if the scheduler did not kill the worker. Else the death
-                # says nothing about the items that had not begun.
+                # chunk was finished, and if the scheduler did not kill the worker. Otherwise the
+                # death says nothing about the items that had not begun.
                 if chunk.next == chunk.start and worker.state < OVERDUE:
                     chunk.tries += 1
                 self._lose_items(worker, chunk, event.begun or int(chunk.tries >= MAX_TRIES))
@@ -386,11 +389,11 @@ class Scheduler:
             self._endings.end_all_unstarted()
 
     def _lose_items(self, worker: Worker, chunk: Chunk, lost: int) -> None:
-        """Record that the next `lost` items of a chunk have been lost with their worker."""
+        """Record that the next `lost` items of a chunk were lost when their worker ended."""
         job = chunk.job
         for index in range(chunk.next, min(chunk.next + lost, chunk.stop)):
             if index >= job.end:
-                break  # the job has ended, because an item before this one was lost
+                break  # an earlier item was lost, which has ended the job
             chunk.next = index + 1
             overdue = worker.state == OVERDUE
             may = job.rules.retry_overdue if overdue else job.rules.retry_lost
@@ -402,8 +405,9 @@ class Scheduler:
         worker = self._workers.all[event.worker]
         reclaimed = self._reclaiming.take_back(worker, event, self._now)
         if event.kept == 1:
-            # If the worker kept several chunks, all but the last of these are finished, and the
-            # event `ItemsFinished` for them comes in a moment.
+            # The worker runs the only chunk that it has kept. If it kept several chunks, it has
+            # finished all but the last one, and the event `ItemsFinished` of these chunks comes in
+            # a moment.
             self._endings.end_unwanted(worker)
         self._endings.settle_withdrawals(worker, reclaimed)
         for job in reclaimed:
@@ -412,8 +416,8 @@ class Scheduler:
             self._deadlines.start(worker, self._now)
             self._workers.idle_or_stop(worker)
             if worker.id in self._workers.idle:
-                # This worker had not begun the chunks that were taken back from it, so of all idle
-                # workers it is the last to be sent a chunk.
+                # This worker was too slow to begin the chunks that it has given back. So of all
+                # idle workers it is the last to get a chunk.
                 self._workers.idle = {worker.id: worker, **self._workers.idle}
 
     # --- events of time ------------------------------------------------------------------------
@@ -421,8 +425,8 @@ class Scheduler:
     def _on_tick(self, _: Tick) -> None:
         self._deadlines.check(self._now)
         self._retries.requeue_due(self._now)
-        # Waiting items are sent before any items are taken back from busy workers: they may suffice
-        # for the idle workers.
+        # Waiting items are sent before items are taken back from busy workers: the waiting items
+        # may be enough for all idle workers.
         self._dispatcher.dispatch(self._now)
         if self._workers.idle and not self._jobs.turns:
             self._reclaiming.request_for_idle(self._now)
@@ -445,8 +449,8 @@ class Scheduler:
             if worker.chunks:
                 worker.replace = True
                 if worker.holds_more():
-                    # Other workers are to run the items that this worker has not begun, since it
-                    # will be replaced.
+                    # The worker will be replaced, so other workers are to run the items that it has
+                    # not begun.
                     self._reclaiming.request(worker)
             else:
                 self._workers.stop(worker)

@@ -1,4 +1,4 @@
-"""The data of the scheduler: jobs, chunks and workers, and what follows from the data.
+"""The data of the scheduler: jobs, chunks and workers, and what can be computed from these data.
 
 The classes are no dataclasses: the module `dataclasses` takes as long to import as all modules that
 a first call of pmap needs.
@@ -19,13 +19,13 @@ from .worker_states import STARTING
 # cost more or less than the others.
 TRUSTED_ITEMS = 16
 
-# Waiting items: the first, the one behind the last, and how many workers have died with these items
-# before any of them had begun.
+# A range of waiting items: the index of the first item, the index behind the last item, and how
+# many workers have died with these items before any of the items had begun.
 _Range: TypeAlias = tuple[int, int, int]
 
 
 class SingleCall(NamedTuple):
-    """A job of one item, as data, while it waits; the fields are those of `JobSubmitted`."""
+    """A job of one item while it waits; its fields are those of `JobSubmitted`."""
 
     rules: RunRules
     like: Hashable
@@ -41,14 +41,14 @@ class Chunk:
         self.start = start
         self.stop = stop
         self.tries = tries  # how many workers died with the chunk without beginning it
-        self.step = step  # how many items of the chunk begin together; 0: all
-        self.next = start  # the first item of the chunk that is not finished
+        self.step = step  # how many items of the chunk begin together; 0 means all
+        self.next = start  # the index of the first item of the chunk that is not finished
 
 
 class Job:
-    """A job, as the scheduler knows it: which items wait, run, are finished, or have failed."""
+    """A job, as the scheduler knows it: which of its items wait, run, have ended or failed."""
 
-    # There may be millions of jobs, so the collections that few jobs need are made when needed.
+    # There may be millions of jobs, so collections that few jobs need are made only when needed.
     __slots__ = (
         "cost",
         "cursor",
@@ -71,33 +71,36 @@ class Job:
     def __init__(self, id: int, size: int, rules: RunRules, open: bool, cost: CostMeter) -> None:
         self.id = id
         self.state: int = OPEN if open else RUNNING  # one of the states in the module `job_states`
-        # Items from this index on are unwanted: the number of items, or the first failure.
+        # Items from this index on are unwanted. It is the number of items, or the index of the
+        # first failure.
         self.end = size
         self.rules = rules
-        # Whether the job is a stream's, so that a consumer waits for each chunk of results.
+        # Whether the call is a stream: then a consumer waits for each chunk of results.
         self.streams = open
         self.cost = cost
         # Whether the job is expected to be so short that it is sent as one chunk.
         self.is_short = False
-        # The cost of the last job with the same function; None: not known, or not to be relied on.
+        # The cost of the last job with the same function; None if it is not known or cannot be
+        # relied on.
         self.expected: CostMeter | None = None
-        self.cursor = 0  # the first item that was never sent to a worker
-        self.queued = 0  # how many entries the scheduler's queue has for the job
+        self.cursor = 0  # the index of the first item that was never sent to a worker
+        self.queued = 0  # how many entries of the scheduler's queue are for this job
         # A heap of ranges of items that are to be sent to workers again.
         self.requeued: list[_Range] | None = None
-        self.requeued_items = 0  # how many items are in these ranges, wanted or not
-        self.in_flight: set[Chunk] | None = None  # the chunks of the job that workers hold
-        self.failed: int | None = None  # the first item that has failed
-        # How often each failed item that is tried again has failed.
+        self.requeued_items = 0  # how many items are in the ranges of `requeued`, wanted or not
+        self.in_flight: set[Chunk] | None = None  # the chunks of this job that workers hold
+        self.failed: int | None = None  # the index of the first item that has failed
+        # For each failed item that is tried again: how often it has failed.
         self.tried: dict[int, int] | None = None
-        # Items that have failed, and that wait until they are tried again.
+        # The items that wait until they may be sent: failed items until their delay is over, and
+        # items of a checkpoint that another process may be running.
         self.delayed: set[int] | None = None
 
     def take(self, workers: int, several: bool, overhead: float = 0.0) -> _Range | None:
         """Return the next range of items to send to a worker; the first items come first.
 
-        `several`: the range may be as long as several chunks of the caller's `chunksize`.
-        `overhead`: the seconds that a chunk takes beside those of its items.
+        If `several` is true, the range may be as long as several chunks of the caller's
+        `chunksize`. `overhead` is the seconds that a chunk takes beside those of its items.
         """
         while self.requeued:
             start, stop, tries = heapq.heappop(self.requeued)
@@ -115,7 +118,7 @@ class Job:
         return start, self.cursor, 0
 
     def _size(self, rest: int, workers: int, several: bool, overhead: float) -> int:
-        """Return how many of `rest` waiting items go into the next chunk."""
+        """Return how many of `rest` waiting items go into the next chunk of this job."""
         cost, fixed = self.cost, self.rules.chunksize
         if rest == 1:
             return 1
@@ -132,7 +135,7 @@ class Job:
         return min(rest, fixed * step)
 
     def step_of(self, items: int) -> int:
-        """Return how many items of a chunk begin together; later ones can be taken back; 0: all."""
+        """Return how many items of a chunk begin together; 0: all of them do."""
         if items == 1 or self.rules.at_once:
             return 0
         if self.rules.timeout is not None or (self.is_short and self.cost.seconds is None):
@@ -140,14 +143,14 @@ class Job:
         return at_a_time(items, self.cost.seconds, self.rules.chunksize)
 
     def next_item(self) -> int:
-        """Return the index of the item that is sent next to a worker, if one is."""
+        """Return the index of the item that is sent to a worker next, if any item waits."""
         return self.requeued[0][0] if self.requeued else self.cursor
 
     def waiting(self) -> int:
         """Return how many items wait to be sent to a worker."""
         if not self.requeued:
             return max(0, self.end - self.cursor)
-        # In this state all waiting items are wanted, so no range of them need be looked at.
+        # In this state the caller wants all waiting items, so the count of requeued items is right.
         if self.state < FAILING:
             return self.end - self.cursor + self.requeued_items
         requeued = sum(max(0, min(stop, self.end) - start) for start, stop, _ in self.requeued)
@@ -156,7 +159,7 @@ class Job:
     def seconds_waiting(self) -> float | None:
         """Return the seconds that the waiting items take together, by the measured cost.
 
-        None if no cost is measured yet, or if at most one item waits.
+        Return None if no cost is measured yet, or if at most one item waits.
         """
         waiting = self.waiting()
         seconds = self.cost.at_worst()
@@ -182,8 +185,10 @@ class Job:
         return self.state == KILLING or (self.rules.stop and self.state < FINISHED)
 
     def requeue(self, start: int, stop: int, tries: int) -> None:
-        """Let the items `start` to `stop` - 1 be sent to a worker again, before any later items."""
-        # Items are slow, or were lost: so they are no longer sent as one chunk, or as many.
+        """Queue the items `start` to `stop` - 1 to be sent again, before all later items."""
+        # Items are queued again if they are slow or were lost. So the expectation that the job is
+        # short does not hold: its items are not sent as one chunk, or as large first chunks, any
+        # more.
         self.is_short = False
         self.expected = None
         if self.requeued is None:
@@ -231,16 +236,17 @@ class Worker:
         # Whether the worker has ever been ready, so that its start has succeeded.
         self.ready = False
         self.chunks: deque[Chunk] = deque()
-        # The time at which the worker's first chunk began. It is infinite if the worker is not to
-        # be asked to give items back while that chunk runs.
+        # The time at which the worker began its first chunk. The value is infinite if the worker is
+        # not to be asked to give items back while it runs that chunk.
         self.since = 0.0
-        self.taken = 0  # how many chunks the worker was sent and has not given back
+        self.taken = 0  # how many chunks the worker was sent, without those that were taken back
         self.replace = False  # whether the worker is to be replaced, however many chunks it has run
         # Whether chunks that the worker has not begun can be taken back.
         self.can_reclaim_chunks = False
         # Whether single items can be taken back from a chunk that the worker has begun.
         self.can_reclaim_items = False
-        # When it is to be checked whether the worker's item is late; None: no check is needed.
+        # The time at which to check whether the worker's item runs for too long; None: no check is
+        # needed.
         self.check_at: float | None = None
 
     def needs_replacement(self) -> bool:

@@ -12,7 +12,7 @@ BUSY: Final = 2  # the worker holds chunks
 # The worker holds chunks, and was asked to give back the items it has not begun.
 RECLAIMING: Final = 3
 STOPPING: Final = 4  # the worker holds no chunks, and was told to end
-OVERDUE: Final = 5  # the worker's item runs for too long: it may write its stack, and is killed
+OVERDUE: Final = 5  # its item runs for too long: the worker may write its stack before it is killed
 KILLED: Final = 6  # the worker was killed
 
 NAMES: Final = ("starting", "idle", "busy", "reclaiming", "stopping", "overdue", "killed")
@@ -38,7 +38,8 @@ TRANSITIONS: Final = {
         OVERDUE: "an item runs for too long",
         KILLED: "what it runs is not wanted, or the pool is terminated",
     },
-    # A worker answers at once, before any other event is handled: so few states can follow.
+    # A worker that was asked for items answers before any other event is handled, so only these two
+    # states can follow.
     RECLAIMING: {BUSY: "it has given them back", OVERDUE: "an item runs for too long"},
     STOPPING: {KILLED: "the pool is terminated before it has ended"},
     OVERDUE: {},

@@ -8,18 +8,18 @@ from .prefetch import Prefetch
 from .state import Job, Worker
 from .worker_states import IDLE, KILLED, OVERDUE, STARTING, STOPPING
 
-# If this many workers in a row die while they start, no more are tried. One start may fail by bad
-# luck, but an initializer that always fails must not be tried for ever.
+# If this many workers in a row die while they start, no more workers are started. One start may
+# fail by bad luck, but an initializer that always fails must not be run for ever.
 MAX_START_FAILURES = 3
 
 
 class Workers:
-    """The workers that are started and not gone.
+    """The workers that were started and have not ended.
 
     Attributes:
         all: the workers by their numbers.
         idle: the workers that wait for work; the worker that finished work last comes last.
-        leaving: how many workers are about to end: see `Worker.leaving`.
+        leaving: how many workers are about to end (those whose attribute `leaving` is true).
         closed: whether no more jobs will come.
     """
 
@@ -31,13 +31,13 @@ class Workers:
         prefetch: Prefetch,
         answer: Answer,
     ) -> None:
-        """Begin without workers.
+        """Begin before any worker is started.
 
         Args:
             limit: how many workers there may be at a time.
             max_chunks: how many chunks a worker may run before it is replaced; None for no limit.
             jobs: the jobs that the workers run.
-            prefetch: is told of each worker that gets no more chunks.
+            prefetch: learns here that a worker gets no more chunks.
             answer: gets the commands for the workers.
         """
         self.limit = limit
@@ -49,20 +49,20 @@ class Workers:
         self.idle: dict[int, Worker] = {}
         self.leaving = 0
         self.closed = False
-        # Seconds that a chunk takes beside those of its items; 0: next to nothing.
+        # Seconds that a chunk takes beside those of its items; 0 if that is very little.
         self.overhead = 0.0
-        self._retired = False  # whether idle workers were stopped, and no call has come since
+        self._retired = False  # whether idle workers were told to end, and no call has come since
         self._next = 0
         self._start_failures = 0
 
     @property
     def starting(self) -> int:
-        """How many workers were started and cannot take chunks yet."""
+        """How many workers were started and are not ready for chunks yet."""
         return sum([1 for worker in self.all.values() if worker.state == STARTING])
 
     @property
     def are_hopeless(self) -> bool:
-        """Whether there are no workers, because the last ones all died while they started."""
+        """Whether there are no workers because the last ones have all died while they started."""
         return not self.all and self._start_failures >= MAX_START_FAILURES
 
     def start(self, wanted: int) -> None:
@@ -95,7 +95,7 @@ class Workers:
         self.idle_or_stop(worker)
 
     def idle_or_stop(self, worker: Worker) -> None:
-        """Let a worker that has no chunks wait for work, or stop it if it is not needed."""
+        """Let a worker that holds no chunks wait for work, or stop a worker that is not needed."""
         if worker.leaving:
             return
         no_more_comes = (self.closed or self._retired) and not self._jobs
@@ -116,7 +116,8 @@ class Workers:
         self._prefetch.forget(worker.id)
         self.leaving -= worker.leaving
         if worker.ready:
-            # A worker had started, so failures of earlier workers to start do not count any more.
+            # This worker had started, so earlier workers that failed to start do not count any
+            # more.
             self._start_failures = 0
         elif not worker.leaving:
             self._start_failures += MAX_START_FAILURES if gone.hopeless else 1
@@ -128,7 +129,7 @@ class Workers:
         """Stop all workers that hold no chunks."""
         self._retired = not self._jobs
         for worker in self.all.values():
-            # A worker that is just starting is stopped later, when it has started.
+            # A worker that is being started is stopped later, when it is ready.
             if worker.state in (STARTING, IDLE):
                 self.stop(worker)
 
@@ -143,7 +144,7 @@ class Workers:
         self._answer.commands.append(StopWorker(worker.id))
 
     def kill(self, worker: Worker) -> None:
-        """Kill a worker; also one that was told to end, since it may be unable to end."""
+        """Kill a worker, even one that was told to end: it may be unable to end by itself."""
         if worker.state < OVERDUE:
             self._leave(worker, KILLED)
             self._answer.commands.append(KillWorker(worker.id))
@@ -154,7 +155,7 @@ class Workers:
         self._answer.commands.append(KillWorker(worker.id, gently=True))
 
     def kill_overdue(self, worker: Worker) -> None:
-        """Kill a worker whose item was late, and which has had its time to write its stack."""
+        """Kill a worker whose item ran for too long: its time to write its stack is over."""
         self._answer.commands.append(KillWorker(worker.id))
 
     def _leave(self, worker: Worker, state: int) -> None:

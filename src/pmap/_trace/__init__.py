@@ -1,4 +1,4 @@
-"""The option ``trace``: recording what each worker did when, and drawing it.
+"""The option ``trace``: it records what each worker did when, and draws it.
 
 ===================  ===============================================================================
 `trace`              the class `Trace`, which users hold
@@ -10,5 +10,6 @@
 `svg`, `json_file`   make a picture and a file of the Trace Event format of the spans
 ===================  ===============================================================================
 
-The package imports no other package of pmap. All but `trace` is imported when a call is traced.
+The package imports no other package of pmap. All modules but `trace` are imported only when a call
+is traced.
 """

@@ -1,4 +1,4 @@
-"""Unions and differences of intervals of time, each a pair of its begin and its end."""
+"""Unions and differences of intervals of time; an interval is a pair of its begin and its end."""
 
 from collections.abc import Iterable
 from typing import TypeAlias
@@ -7,7 +7,7 @@ Interval: TypeAlias = tuple[float, float]
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """Return disjoint intervals that cover what the given ones cover, in order of time.
+    """Return disjoint intervals, in order of time, that together cover the same time.
 
     >>> union([(3, 4), (0, 2), (1, 3), (7, 7)])
     [(0, 4)]
@@ -24,7 +24,7 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def minus(some: Iterable[Interval], others: list[Interval]) -> list[Interval]:
-    """Return the time that `some` cover and `others` do not; both disjoint, in order of time.
+    """Return the time in `some` but not in `others`; the intervals of each are disjoint, in order.
 
     >>> minus([(0, 5), (6, 7)], [(1, 2), (4, 6.5)])
     [(0, 1), (2, 4), (6.5, 7)]
@@ -47,7 +47,7 @@ def minus(some: Iterable[Interval], others: list[Interval]) -> list[Interval]:
 
 
 def common(some: Iterable[Interval], others: list[Interval]) -> list[Interval]:
-    """Return the time that both cover; the intervals of each are disjoint and in order.
+    """Return the time in both; the intervals of each are disjoint and in order.
 
     >>> common([(0, 5), (6, 9)], [(1, 2), (4, 7)])
     [(1, 2), (4, 5), (6, 7)]
@@ -57,7 +57,7 @@ def common(some: Iterable[Interval], others: list[Interval]) -> list[Interval]:
 
 
 def length(intervals: Iterable[Interval]) -> float:
-    """Return the total length of disjoint intervals.
+    """Return the sum of the lengths of disjoint intervals.
 
     >>> length([(0, 1), (2, 4)])
     3

@@ -1,9 +1,9 @@
-"""Writes a trace in the Trace Event format, which Perfetto and Chrome open.
+"""Writes a trace in the Trace Event format, which Perfetto and Chrome can open.
 
-A span is what a worker did from one time to another. The format has one event for each span, with
-its begin and its length in microseconds, and one for each row with its name. Events in a row must
-lie within each other or apart. So items that overlap, as coroutines do, are put into rows of their
-own.
+A span is what a worker did from one time to another. The format has an event for each span, with
+its begin and its length in microseconds, and an event for each row, with its name. Two events in a
+row must not overlap, unless one lies within the other. So items that overlap, as coroutines do, get
+rows of their own.
 """
 
 import json
@@ -12,9 +12,10 @@ from typing import Any
 from .records import Snapshot
 from .spans import TraceSpan, spans_of
 
-# The numbers of workers' rows are this far apart: the rows of a worker's coroutines are in between.
+# The row numbers of two workers differ by this number. The numbers in between are those of a
+# worker's coroutines.
 _ROWS = 1000
-# The process id that all events get. Perfetto would take 0 for an idle processor.
+# All events get this process id. Perfetto would take the id 0 for an idle processor.
 _PROCESS = 1
 
 
@@ -25,9 +26,9 @@ def json_of(snapshot: Snapshot) -> str:
 
 
 def events_of(spans: tuple[TraceSpan, ...], labels: dict[int, str]) -> list[dict[str, Any]]:
-    """Return the spans of a trace as events of this format; `labels`: the names of the calls."""
+    """Return the spans of a trace as events of the format; `labels` has the names of the calls."""
     rows: dict[int, str] = {}
-    # For each row of a worker's coroutines, the time at which the last item in it ended.
+    # For each row of a worker's coroutines: the time at which the last item in the row ended.
     ends: dict[int, list[float]] = {}
     events: list[dict[str, Any]] = []
     for span in spans:
@@ -47,8 +48,8 @@ def events_of(spans: tuple[TraceSpan, ...], labels: dict[int, str]) -> list[dict
 
 
 def _event(span: TraceSpan, row: int, labels: dict[int, str]) -> dict[str, Any]:
-    # Begin and end are rounded, and not the length. So a span that ends where another begins, or
-    # that lies within another, still does after rounding.
+    # Begin and end are rounded, and the length is not. So a span that ends where another begins, or
+    # that lies within another, still does so after rounding.
     begin, end = round(span.start * 1e9), round(span.stop * 1e9)
     about: dict[str, object] = {}
     if span.call is not None:

@@ -1,7 +1,8 @@
-"""Records, for a trace, what happens to the items of one call.
+"""Records for a trace what happens to the items of one call.
 
-The engine calls the methods of a recording, with plain values, while it holds its lock. The
-recording works out which chunk of which worker a result belongs to, and when the worker ran it.
+While the engine holds its lock, it calls the methods of a recording with plain values. The
+recording finds out to which chunk of which worker a result belongs, and when the worker ran that
+chunk.
 """
 
 import os
@@ -20,7 +21,7 @@ _numbers = count()
 
 
 class _Held:
-    """A chunk of items that a worker was sent and whose results have not all come."""
+    """A chunk of items that a worker was sent, and whose results have not all come yet."""
 
     __slots__ = ("next", "sent", "start", "stop", "unseen")
 
@@ -29,20 +30,21 @@ class _Held:
         self.stop = stop
         self.sent = sent
         self.next = start  # the index of the first item whose result has not come
-        # How many of the last results have no times: their worker has ended, and the caller has
-        # read these results from the memory that the worker shared with it.
+        # The number of the last results that came without times: their worker has ended, and the
+        # caller has read these results from the memory that the worker shared with it.
         self.unseen = 0
 
 
 class Recording:
-    """Records one call in a trace; saves the trace to a file when the call is over, if asked."""
+    """Records one call in a trace; when the call is over, saves the trace to a file, if asked."""
 
     def __init__(self, trace: Trace, path: str | None, label: str) -> None:
-        """Begin without any record.
+        """Begin before anything is recorded.
 
         Args:
-            trace: the trace that the call is noted in.
-            path: the file that the trace is saved in when the call is over; None: none.
+            trace: the trace in which the call is recorded.
+            path: the file in which the trace is saved when the call is over; None if it is not
+                saved.
             label: the verb and the function of the call, in words.
         """
         self.trace = trace
@@ -50,7 +52,7 @@ class Recording:
         self._label = label
         self._records = trace._records
         self._pool = 0
-        self._call: int | None = None  # the number of the call in the trace; None: it has not begun
+        self._call: int | None = None  # the number of the call in the trace; None before it begins
         # The chunks that each worker holds, by the number of the worker.
         self._held: dict[int, list[_Held]] = {}
         self._has_ended = False
@@ -58,7 +60,7 @@ class Recording:
     # --- what the engine calls while it holds its lock -------------------------------------------
 
     def begin(self, pool: object, workers: Mapping[int, int | None]) -> None:
-        """Note that the call begins on a pool; `workers`: its workers' process ids, by number."""
+        """Record that the call begins on a pool; `workers` has the process ids of its workers."""
         number = _pools.get(pool)
         if number is None:
             number = _pools.setdefault(pool, next(_numbers))
@@ -69,31 +71,32 @@ class Recording:
             self._records.worker(number, worker, now, pid)
 
     def starts(self, worker: int) -> None:
-        """Note that a worker is started."""
+        """Record that a worker is being started."""
         now = perf_counter()
         record = self._records.worker(self._pool, worker, now)
         record.started = now if record.started is None else record.started
 
     def ready(self, worker: int, pid: int | None) -> None:
-        """Note that a worker is ready for its first chunk."""
+        """Record that a worker is ready for its first chunk."""
         now = perf_counter()
         record = self._records.worker(self._pool, worker, now, pid)
-        # The trace began after this worker was started, so only that it exists is recorded.
+        # The worker was started before the trace began, so the trace knows only that the worker
+        # exists.
         if record.started is None:
             record.started = record.seen
         record.ready = record.last = now
 
     def sent(self, worker: int, start: int, stop: int) -> None:
-        """Note that a worker is about to be sent the items from `start` to `stop` - 1."""
-        # If another chunk has these items, they were taken back from its worker: an item is at one
-        # worker at a time. Such items are the last ones of their chunk.
+        """Record that a worker is about to get the items from `start` to `stop` - 1."""
+        # If an older chunk contains these items, they were taken back from its worker, because an
+        # item is with one worker at a time. The items taken back are the last ones of their chunk.
         for chunks in self._held.values():
             for chunk in chunks:
                 if chunk.next < stop and start < chunk.stop:
                     chunk.stop = max(start, chunk.next)
-            # A chunk is removed if all its items were taken back: no results will come for it. A
-            # chunk that has begun stays until its last results come, even if there are none in
-            # them.
+            # A chunk all of whose items were taken back is removed, because no results will come
+            # for it. A chunk that has begun stays until its last message comes, even if that
+            # message has no results.
             chunks[:] = [chunk for chunk in chunks if chunk.start < max(chunk.stop, chunk.next)]
         self._held.setdefault(worker, []).append(_Held(start, stop, perf_counter()))
 
@@ -107,23 +110,24 @@ class Recording:
         tried: Mapping[int, int] | None,
         last: bool,
     ) -> None:
-        """Note that the results of items have come.
+        """Record that the results of items have come.
 
         Args:
             worker: the worker that ran the items.
             start: the index of the first item.
             items: how many items there are.
-            times: when the worker began with the items and was done with them, then when each
-                began and ended; empty: not known.
+            times: the times at which the worker began with the items and had finished them, and
+                then the begin and the end of each item; empty if they are not known.
             failed: the indices of items that have failed.
-            tried: how often items were tried before, by their indices; None: no item was.
+            tried: how often items were tried before, by their indices; None if none was.
             last: whether these are the last results of their chunk.
         """
         chunks = self._held.get(worker, [])
         place = next((at for at, chunk in enumerate(chunks) if chunk.next == start), None)
         if place is None or self._call is None:
             return
-        # All items of earlier chunks were taken back from the worker: no results come for them.
+        # All items of the chunks before this one were taken back from the worker, so no results
+        # come for them.
         del chunks[:place]
         chunk = chunks[0]
         if times:
@@ -165,10 +169,10 @@ class Recording:
             False,
         )
         self._records.add(self._pool, worker, part)
-        chunk.sent = part.end  # the worker had the rest of the chunk at this time, if not before
+        chunk.sent = part.end  # at the latest, the worker got the rest of the chunk at this time
 
     def gone(self, worker: int, begun: int, tried: Mapping[int, int] | None) -> None:
-        """Record that a worker has ended, with the number of unfinished items it had begun."""
+        """Record that a worker has ended; `begun` is how many unfinished items it had begun."""
         now = perf_counter()
         self._lose(worker, begun, tried, now)
         self._records.gone(self._pool, worker, now)
@@ -190,7 +194,7 @@ class Recording:
         self._records.add(self._pool, worker, lost)
 
     def end(self, tried: Mapping[int, int] | None) -> None:
-        """Record that the call has ended: what workers still run of it will have no results."""
+        """Record that the call has ended; items of the call that still run will have no results."""
         if self._call is not None and not self._has_ended:
             self._has_ended = True
             now = perf_counter()
@@ -201,11 +205,12 @@ class Recording:
     # --- what the engine calls when the call is over, without a lock -----------------------------
 
     def finish(self) -> None:
-        """Save the trace to its file, if it has one.
+        """Save the trace to its file, if it has a file.
 
-        If that fails, there is only a warning, because the call itself has succeeded.
+        If that fails, the user gets only a warning, because the call itself has succeeded.
         """
-        # Records the end of the call, if the engine has not done so, as when its pool is closed.
+        # The engine may not have recorded the end of the call, for example if its pool is closed.
+        # Then this records the end.
         self.end(None)
         if self._path is not None:
             try:
@@ -217,7 +222,7 @@ class Recording:
 
 
 def recording_of(option: TraceOption, label: str) -> Recording:
-    """Return the recording for a call with this value of the option ``trace``, not False."""
+    """Return the recording of a call whose option ``trace`` has the value `option`, not False."""
     trace = option if isinstance(option, Trace) else Trace()
     note_last(trace)
     path = None if isinstance(option, bool | Trace) else os.fspath(option)
@@ -231,11 +236,11 @@ def _attempts(tried: Mapping[int, int] | None, start: int, items: int) -> dict[i
 
 
 def shift_into(begin: float, end: float, low: float, high: float) -> float:
-    """Return what to add to a worker's times so that they lie between two times of the caller.
+    """Return what to add to times of a worker, so that they lie between two times of the caller.
 
-    On the systems that pmap knows, all processes of a machine share the clock, so this is 0. A
-    worker in a time namespace of its own has another clock; then the time on the way to the worker
-    is taken to be as long as that on the way back.
+    On the systems that pmap knows, all processes of a machine share a clock, so the result is 0.
+    But a worker in a time namespace of its own has another clock. Then the way to the worker is
+    taken to last as long as the way back.
 
     >>> shift_into(11, 12, 10, 15), shift_into(1011, 1012, 10, 15)
     (0.0, -999.0)

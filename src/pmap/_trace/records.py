@@ -1,4 +1,4 @@
-"""What the engine notes of traced calls: plain values, in the order in which they come."""
+"""What the engine records of traced calls: plain values, in the order in which they come."""
 
 from _thread import allocate_lock
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ MOST: Final = 100_000
 class CallRecord(NamedTuple):
     """One traced call: its label, the number of its pool, and when it began and ended.
 
-    `ended` is None while the call runs.
+    `ended` is None while the call is running.
     """
 
     label: str
@@ -23,22 +23,23 @@ class CallRecord(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Items of one chunk that had their results at the same time, or that were lost together.
+    """Items of one chunk whose results came at the same time, or which were lost together.
 
     Attributes:
-        worker: the key of the record of the worker that ran them.
+        worker: the key of the record of the worker that ran the items.
         call: the number of the call in the trace.
         start: the index of the first item in the call.
         items: how many items there are.
         sent: when the caller sent the items, or a time at which the worker had them.
-        begin: when the worker began with them.
-        end: when the worker was done with them, or had ended.
-        received: when the caller took the results in.
-        times: when each item began and ended, by the clock of the worker; empty: not known.
-        shift: seconds to be added to `times`: for a worker whose clock is not that of the caller.
+        begin: the time at which the worker began with the items.
+        end: the time at which the worker had finished the items, or at which it had ended.
+        received: the time at which the caller received the results.
+        times: the begin and the end of each item, by the clock of the worker; empty if they are not
+            known.
+        shift: seconds to add to `times`, if the worker's clock is not that of the caller.
         failed: the indices of the items that have failed.
-        attempts: by index, how often items had been tried before; None: no item was tried before.
-        lost: whether the items have no results, because their worker or the call ended before.
+        attempts: how often items had been tried before, by their indices; None if none had been.
+        lost: whether the items have no results, because their worker or the call has ended.
     """
 
     worker: int
@@ -60,13 +61,16 @@ class WorkerRecord:
     """One worker: when it was started, ready and gone.
 
     Attributes:
-        pool: the number of its pool.
-        pid: its process id; None: it is no process of its own, or not known.
-        seen: the time from which on the trace knows of the worker.
-        started: when it was started; None: before the first call of the trace.
-        ready: when it was ready; None: not yet, or before the first call of the trace.
-        gone: when it had ended; None: it has not.
-        last: the time when it was done with the last items that it ran.
+        pool: the number of the worker's pool.
+        pid: the process id of the worker; None if it is not known, or if the worker is no process
+            of its own.
+        seen: the time from which the trace knows of the worker.
+        started: the time at which the worker was started; None if that was before the first call of
+            the trace.
+        ready: the time at which the worker was ready; None if it is not, or if that was before the
+            first call of the trace.
+        gone: the time at which the worker had ended; None if it has not.
+        last: the time at which the worker had finished the last items that it ran.
     """
 
     __slots__ = ("gone", "last", "pid", "pool", "ready", "seen", "started")
@@ -82,11 +86,11 @@ class WorkerRecord:
 
     @property
     def since(self) -> float:
-        """The time from which on the worker existed, as far as the trace knows."""
+        """The time from which the worker existed, as far as the trace knows."""
         return self.seen if self.started is None else self.started
 
     def copy(self) -> "WorkerRecord":
-        """Return a copy, which does not change when this record does."""
+        """Return a copy that does not change when this record changes."""
         other = WorkerRecord(self.pool, self.seen, self.pid)
         other.started, other.ready = self.started, self.ready
         other.gone, other.last = self.gone, self.last
@@ -94,12 +98,12 @@ class WorkerRecord:
 
 
 class Snapshot(NamedTuple):
-    """All that a trace has at one moment.
+    """Everything that a trace contains at one moment.
 
     Attributes:
-        began: when the first call began.
-        since: from when on the trace is complete; later than `began` if items were dropped.
-        now: when the snapshot was made.
+        began: the time at which the first call began.
+        since: the time from which the trace is complete; later than `began` if items were dropped.
+        now: the time at which the snapshot was made.
         calls: the calls, by their numbers.
         workers: the workers, by their keys.
         parts: the parts of chunks, in the order in which they came.
@@ -118,56 +122,57 @@ class Snapshot(NamedTuple):
 class Records:
     """The records of one trace.
 
-    Only the engines (loops) of the traced calls write here, each while it holds its own lock; any
-    thread may take a snapshot. Calls of several pools may write at the same time. They share no
-    lock: a signal handler may make a traced call in the very thread that writes here, and a fork
-    may be made at any moment. Instead each step is one operation on a list, dict or counter, which
-    no other thread can interrupt, and a step for a worker is made by its own engine only. Without
-    the GIL that is so since each list and dict has a lock of its own.
+    Only the engines (loops) of the traced calls write here, and each of them holds its own lock
+    then; any thread may take a snapshot. Calls of several pools may write at the same time. They
+    share no lock, because a signal handler may make a traced call in the very thread that writes
+    here, and because a fork may come at any moment. Instead, each step is one operation on a list,
+    dict or counter, which no other thread can interrupt, and only a worker's own engine makes steps
+    for the worker. Without the GIL each step is still one operation, because each list and dict has
+    a lock of its own.
     """
 
     def __init__(self) -> None:
-        """Begin without calls."""
+        """Begin before any call."""
         self.calls: dict[int, CallRecord] = {}
         self._workers: dict[int, WorkerRecord] = {}
-        # The key of each worker, by its pool and its number there.
+        # The key of each worker, by the number of its pool and its number in the pool.
         self._keys: dict[tuple[int, int], int] = {}
         self._parts: list[Part] = []
-        # How many items all parts have together. The number may be too low, since several engines
-        # add to it at the same time; it only decides when the exact number is counted.
+        # The number of items of all parts together. It may be too low, because several engines add
+        # to it at the same time. It only decides when the items are counted exactly.
         self._items = 0
         self._dropped = 0
         self._since = 0.0
         self._renew()
 
     def _renew(self, call: int = 0, worker: int = 0) -> None:
-        """Make the counters, which continue from the given numbers, and the lock for `_drop`."""
+        """Make the counters, which start at the given numbers, and the lock for `_drop`."""
         self._call_numbers = count(call)
         self._worker_keys = count(worker)
-        # The engine that drops old parts holds this lock; another one does not wait for it, but
-        # leaves the work to that one.
+        # An engine holds this lock while it drops old parts. Another engine does not wait for the
+        # lock: it leaves the work to the first engine.
         self._dropping = allocate_lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: everything but the counters and the lock."""
+        """Return what is pickled: all attributes but the counters and the lock."""
         left_out = ("_call_numbers", "_worker_keys", "_dropping")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore what was pickled; new calls get the next numbers."""
+        """Restore the pickled attributes; new calls and workers get the numbers that follow."""
         vars(self).update(state)
         self._renew(max(self.calls, default=-1) + 1, max(self._workers, default=-1) + 1)
 
     # --- records of calls ------------------------------------------------------------------------
 
     def begin(self, label: str, pool: int, workers: list[int], now: float) -> int:
-        """Note that a call begins on a pool, and which workers the pool has.
+        """Record that a call begins on a pool; `workers` are the workers that the pool has.
 
-        Return a number for it.
+        Return the number of the call.
         """
         number = next(self._call_numbers)
-        # Workers of the pool may have ended while no traced call ran, so that nobody has recorded
-        # it.
+        # Workers of the pool may have ended while no traced call was running. Nobody has recorded
+        # that, so it is recorded now.
         for (of, worker), key in [*self._keys.items()]:
             record = self._workers[key]
             if of == pool and worker not in workers and record.gone is None:
@@ -178,7 +183,7 @@ class Records:
         return number
 
     def end(self, number: int, now: float) -> None:
-        """Note that a call has ended."""
+        """Record that a call has ended."""
         call = self.calls.get(number)
         if call is not None:
             self.calls[number] = call._replace(ended=now)
@@ -197,7 +202,7 @@ class Records:
         return record
 
     def gone(self, pool: int, worker: int, now: float) -> None:
-        """Note that a worker has ended."""
+        """Record that a worker has ended."""
         key = self._keys.pop((pool, worker), None)
         if key is not None:
             self._workers[key].gone = now
@@ -207,7 +212,7 @@ class Records:
     def add(self, pool: int, worker: int, part: Part) -> None:
         """Add a part of a chunk that a worker has run.
 
-        Drop the oldest parts if there are too many.
+        If there are too many parts, drop the oldest.
         """
         self.worker(pool, worker, part.begin).last = part.end
         self._parts.append(part._replace(worker=self._keys[pool, worker]))
@@ -220,12 +225,12 @@ class Records:
                 self._dropping.release()
 
     def _drop(self) -> None:
-        """Drop the oldest tenth of the parts, and what ended before the other parts."""
-        # The list is copied, because other engines may add parts to it at the same time.
+        """Drop the oldest tenth of the parts, and calls and workers that ended in that time."""
+        # The list is copied, because other engines may add parts at the same time.
         parts = [*self._parts]
         left = sum([part.items for part in parts])
         first = 0
-        # At least one part is kept, however many items it has.
+        # At least one part stays, however many items it has.
         while first < len(parts) - 1 and (left > MOST * 0.9 or len(parts) - first > MOST * 0.9):
             left -= parts[first].items
             first += 1
@@ -244,16 +249,17 @@ class Records:
     # --- reading the records ---------------------------------------------------------------------
 
     def counts(self) -> tuple[int, int]:
-        """Return how many calls and how many tries of items there are."""
+        """Return how many calls there are, and how many tries of items."""
         return len(self.calls), sum([part.items for part in [*self._parts]])
 
     def snapshot(self) -> Snapshot:
-        """Return a snapshot of the trace, which does not change any more."""
+        """Return a snapshot of the trace: a copy that does not change any more."""
         now = perf_counter()
         parts = [*self._parts]
         calls = self.calls.copy()
         workers = {key: one.copy() for key, one in self._workers.copy().items()}
         began = min([call.began for call in calls.values()], default=now)
-        # Another thread may have just dropped the call or the worker of a part: it is left out.
+        # Another thread may just have dropped the call or the worker of a part; then that part is
+        # left out.
         parts = [part for part in parts if part.call in calls and part.worker in workers]
         return Snapshot(began, max(began, self._since), now, calls, workers, parts, self._dropped)

@@ -1,7 +1,7 @@
-"""Makes spans from the records of a trace: what a worker did from one time to another.
+"""Makes spans from the records of a trace; a span is what a worker did from time to time.
 
-At each moment of a call each of its workers is in one of five states: it starts, runs a chunk,
-waits for a message that is on its way, waits for work, or does what will be lost. The spans of
+At each moment of a call, each worker of the call is in one of five states: it starts, runs a chunk,
+waits for a message that is on its way, waits for work, or runs what will be lost. The spans of
 these five kinds cover the time of a worker without gap or overlap. Spans of items lie within those
 of chunks.
 """
@@ -35,14 +35,15 @@ class TraceSpan(NamedTuple):
             call ended before their results came.
         worker: the row of the worker, from 0 on. Workers that were not there at the same time may
             have the same row.
-        start: when it begins, in seconds since the first call of the trace began.
-        stop: when it ends.
-        call: the number of the call in the trace, from 0 on; None: it belongs to no call.
-        item_index: the index of the first item; None: it belongs to no item.
-        items: how many items it has: those from `item_index` on.
+        start: the time at which the span begins, in seconds since the first call of the trace
+            began.
+        stop: the time at which the span ends, in seconds since the first call of the trace began.
+        call: the number of the call in the trace, from 0 on; None if the span belongs to no call.
+        item_index: the index of the first item; None if the span belongs to no item.
+        items: how many items the span has; the first one is at `item_index`.
         attempt: for an item, the number of the try; 1 for the first.
         failed: how many of the items have failed.
-        pid: the process id of the worker; None: it is no process of its own.
+        pid: the process id of the worker; None if the worker is no process of its own.
     """
 
     kind: Kind
@@ -63,9 +64,10 @@ class TraceSpan(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """Makes the spans of one worker.
+    """Makes the spans of one worker, which is a row of the trace.
 
-    It has the worker's row and process id, and the time that counts as 0.
+    `row` is the number of the row, `pid` the worker's process id, and `zero` the time at which the
+    times of spans begin.
     """
 
     row: int
@@ -89,7 +91,7 @@ class _Row(NamedTuple):
 
 
 def spans_of(snapshot: Snapshot) -> tuple[TraceSpan, ...]:
-    """Return the spans of a trace, ordered by row and time; a chunk stands before its items."""
+    """Return the spans of a trace, ordered by row and time; a chunk comes before its items."""
     parts: dict[int, list[Part]] = {}
     for part in snapshot.parts:
         parts.setdefault(part.worker, []).append(part)
@@ -112,9 +114,9 @@ def spans_of(snapshot: Snapshot) -> tuple[TraceSpan, ...]:
 
 
 def _rows(workers: dict[int, WorkerRecord]) -> dict[int, int]:
-    """Return the row of each worker: the first one that no other worker has at the same time."""
+    """Return the row of each worker: the first row without another worker at the same time."""
     rows: dict[int, int] = {}
-    free_from: list[float] = []  # for each row, the time when its last worker had ended
+    free_from: list[float] = []  # for each row, the time at which its last worker has ended
     for key, worker in sorted(workers.items(), key=lambda pair: (pair[1].since, pair[0])):
         row = next((at for at, gone in enumerate(free_from) if gone <= worker.since), None)
         if row is None:
@@ -130,14 +132,14 @@ def _of_worker(
 ) -> Iterator[TraceSpan]:
     """Yield the spans of a worker.
 
-    `observed`: when the worker existed while a call of its pool ran.
+    `observed` are the times at which the worker existed and a call of its pool was running.
     """
     busy: list[Interval] = []
     first, end = observed[0][0], observed[-1][1]
     if worker.started is not None:
         ready = worker.ready or worker.gone or end
-        # The message that a worker is ready may come a moment after the worker has begun a chunk,
-        # so the earlier time counts.
+        # The message that a worker is ready may come a moment after the worker has begun a chunk.
+        # So the earlier of the two times counts.
         ready = min([ready, *[part.begin for part in parts]])
         for begin, stop in common(observed, [(worker.started, ready)]):
             busy.append((begin, stop))
@@ -157,7 +159,7 @@ def _of_worker(
 
 
 def _of_part(row: _Row, part: Part, begin: float, stop: float) -> Iterator[TraceSpan]:
-    """Yield a span for items that had their results together, and a span for each item."""
+    """Yield a span for items whose results came together, and a span for each of these items."""
     attempts = part.attempts or {}
     if part.lost:
         attempt = 1 + attempts.get(part.start + part.items - 1, 0)
@@ -167,7 +169,7 @@ def _of_part(row: _Row, part: Part, begin: float, stop: float) -> Iterator[Trace
     yield row.span("chunk", begin, stop, part.call, start, part.items, 1, len(part.failed))
     failed = {*part.failed}
     times, shift = part.times, part.shift
-    # Items that did not run, for example because the function could not be loaded, have no times.
+    # Items that did not run have no times, for example if the function could not be loaded.
     missing = 2 * part.items - len(times)
     if missing > 0:
         times = [*times, *[stop - shift] * missing]
@@ -180,5 +182,5 @@ def _of_part(row: _Row, part: Part, begin: float, stop: float) -> Iterator[Trace
 
 
 def busy_with(spans: Iterable[TraceSpan]) -> list[Interval]:
-    """Return the time in which any of the spans lay; spans of coroutines may overlap."""
+    """Return the time that is covered by any of the spans; spans of coroutines may overlap."""
     return union((one.start, one.stop) for one in spans)

@@ -7,7 +7,7 @@ from .intervals import length
 from .records import Snapshot
 from .spans import TraceSpan, busy_with, spans_of
 
-_SLOWEST = 10  # how many of the slowest items a summary has
+_SLOWEST = 10  # this many of the slowest items are in a summary
 
 
 class TraceSummary(NamedTuple):
@@ -26,16 +26,18 @@ class TraceSummary(NamedTuple):
 
     Attributes:
         duration: how long the calls took, from the begin of the first to the end of the last.
-        workers: how many rows of workers there are: so many were there at the same time.
+        workers: how many rows of workers there are, which is how many workers ran at the same time.
         items: how many tries of items the trace has.
-        failed: how many of these have failed, or were lost.
+        failed: how many of these tries have failed, or were lost.
         dropped: how many earlier items the trace has dropped, since there were too many.
-        running: the function ran.
-        around: workers ran chunks, but not the function: they loaded arguments and pickled results.
-        transport: chunks were on their way to workers, or results on their way to the caller.
-        waiting: there was nothing to do for workers.
-        starting: workers started.
-        lost: workers ran what has no result, because they ended, or the call did.
+        running: seconds in which the function ran.
+        around: seconds in which workers ran chunks, but not the function: they loaded arguments and
+            pickled results.
+        transport: seconds in which chunks were on their way to workers, or results to the caller.
+        waiting: seconds in which workers had nothing to do.
+        starting: seconds in which workers started.
+        lost: seconds in which workers ran items that have no result, because the worker or the call
+            ended before.
         slowest: the ten slowest items, the slowest first.
     """
 
@@ -54,12 +56,12 @@ class TraceSummary(NamedTuple):
 
     @property
     def total(self) -> float:
-        """For how long the workers existed while calls ran, as a sum over all workers."""
+        """The time for which workers existed while calls were running, summed over all workers."""
         return sum(self[5:11])
 
     @property
     def utilisation(self) -> float:
-        """In which share of that time the function ran, from 0 to 1."""
+        """The share of that time in which the function was running, from 0 to 1."""
         return self.running / self.total if self.total else 0.0
 
     def __str__(self) -> str:
@@ -96,12 +98,12 @@ _WHAT = {
 
 
 def summary_of(snapshot: Snapshot) -> TraceSummary:
-    """Return the summary of a trace, for the sums of its times."""
+    """Return the summary of a trace, which says how the time of its workers was spent."""
     return summed(spans_of(snapshot), snapshot.dropped)
 
 
 def summed(spans: tuple[TraceSpan, ...], dropped: int) -> TraceSummary:
-    """Return the summary of spans; `dropped`: how many earlier items are not among them."""
+    """Return the summary of spans; `dropped` earlier items are not among them."""
     seconds = dict.fromkeys(("starting", "chunk", "transport", "waiting", "lost"), 0.0)
     items: list[TraceSpan] = []
     failed = lost = 0

@@ -1,7 +1,8 @@
-"""Draws a trace as an SVG picture: one row for each worker, with the time from left to right.
+"""Draws a trace as an SVG picture: each worker has a row, and time goes from left to right.
 
-The picture stays small however many items there are: a span narrower than two pixels becomes part
-of a column of one pixel; the more of the pixel's time such spans take, the darker it is.
+The picture stays small however many items there are. A span narrower than two pixels gets no shape
+of its own: its time is added to columns of one pixel each. The more of a pixel's time such spans
+take, the darker is the column.
 """
 
 from html import escape
@@ -13,19 +14,19 @@ from .spans import Kind, TraceSpan, spans_of
 from .summary import duration_text, summed
 
 _WIDTH: Final = 960
-_LEFT: Final = 76  # where the axis of time begins, to the right of the names of the rows, in pixels
+_LEFT: Final = 76  # where the time axis begins, right of the names of the rows, in pixels
 _RIGHT: Final = 14
-# Room above the first row, in pixels: for title, legend and the labels of the time.
+# Pixels above the first row, for the title, the legend and the labels of the time axis.
 _TOP: Final = 62
 _ROW: Final = 22
 _BAR: Final = 16
 _COLUMNS: Final = _WIDTH - _LEFT - _RIGHT
-_NARROW: Final = 2.0  # width in pixels below which a span is not drawn as a shape of its own
-# The most shapes that have a text for the mouse; if there are more, none has a text.
+_NARROW: Final = 2.0  # a span that is narrower than this, in pixels, gets no shape of its own
+# If there are at most this many shapes, each has a text for the mouse; otherwise none has.
 _MOST_SHAPES: Final = 1500
 _LEVELS: Final = 4
 
-# The kinds of spans that are drawn, in this order, with their names in the legend.
+# The kinds of spans that are drawn, in the order of drawing, with their names in the legend.
 _DRAWN: Final[dict[Kind, str]] = {
     "waiting": "waiting",
     "starting": "starting",
@@ -58,21 +59,20 @@ def svg_of(snapshot: Snapshot) -> str:
 
 
 def drawn(spans: tuple[TraceSpan, ...], labels: list[str], dropped: int = 0) -> str:
-    """Return the picture of spans.
+    """Return the picture that shows the given spans.
 
     Args:
         spans: the spans, ordered by row and time.
         labels: the name of each call.
-        dropped: how many earlier items are not among the spans.
+        dropped: how many earlier items the trace has dropped.
     """
     about = summed(spans, dropped)
-    # If items were dropped, the picture begins with the first span: there is nothing to be seen
-    # before it.
+    # If items were dropped, the picture begins with the first span, because nothing before it is
+    # known.
     first = min([one.start for one in spans], default=0.0) if dropped else 0.0
-    # With `or 1.0`, even a trace without spans has an axis of time.
+    # `or 1.0` gives a time axis even to a trace without spans.
     scale = _COLUMNS / ((about.duration - first) or 1.0)
-    # The rows are numbered anew from the top, because dropped workers may have left gaps in the
-    # numbers.
+    # The rows get new numbers from the top, because dropped workers may have left gaps.
     rows = {row: place for place, row in enumerate(sorted({one.worker for one in spans}))}
     height = _TOP + _ROW * max(1, len(rows)) + 8
     title = _title(labels)
@@ -89,7 +89,8 @@ def drawn(spans: tuple[TraceSpan, ...], labels: list[str], dropped: int = 0) -> 
     ]
     for row, place in rows.items():
         top = _TOP + _ROW * place
-        # A thin line through the row, which is seen where the row has no worker, or no call runs.
+        # A thin line through the whole row; it is visible where the row has no worker, or where no
+        # call runs.
         line = f"M{_LEFT} {top + _BAR / 2:g}h{_COLUMNS}"
         parts += [
             f'<text x="8" y="{top + 12}" class="quiet">worker {row}</text>',
@@ -110,7 +111,7 @@ def drawn(spans: tuple[TraceSpan, ...], labels: list[str], dropped: int = 0) -> 
 def _shapes(
     spans: list[TraceSpan], first: float, scale: float, top: int, with_text: bool
 ) -> list[str]:
-    """Return the SVG shapes of spans of one kind in one row; wide spans may have a text."""
+    """Return the SVG shapes of one row's spans of one kind; wide shapes may have a text."""
     columns = [0.0] * (_COLUMNS + 1)
     failed = [0.0] * (_COLUMNS + 1)
     wide: list[str] = []
@@ -123,7 +124,7 @@ def _shapes(
                 failed[min(int(left), _COLUMNS)] = 1.0
             continue
         name = "failed" if span.failed and span.kind == "item" else span.kind
-        # Items get a small gap on their right, which shows where one ends and the next begins.
+        # A small gap to the right of each item shows where one item ends and the next begins.
         width -= 0.6 if span.kind == "item" else 0.0
         if with_text:
             wide.append(
@@ -140,7 +141,7 @@ def _shapes(
 
 
 def _fill(columns: list[float], left: float, right: float) -> None:
-    """Add the time between `left` and `right`, in pixels, to the columns in which it lies."""
+    """Add the time between `left` and `right` (in pixels) to the columns in which it lies."""
     at = max(0, int(left))
     while at < right and at < len(columns):
         columns[at] += max(0.0, min(right, at + 1) - max(left, at))
@@ -148,11 +149,11 @@ def _fill(columns: list[float], left: float, right: float) -> None:
 
 
 def _column_shapes(columns: list[float], name: str, top: int) -> list[str]:
-    """Return the SVG shapes of the columns; neighbours of the same darkness become one box."""
+    """Return the SVG shapes of the columns; equally dark neighbours become one box."""
     boxes: dict[int, list[str]] = {}
     begin, before = 0, 0
-    # Rounded up, so that even the shortest time is seen. The factor 0.999 allows for sums of floats
-    # that do not quite reach 1.
+    # The levels are rounded up, so that even the shortest time is visible. The factor 0.999 is
+    # there because sums of floats may be a little above the exact value.
     levels = [min(_LEVELS, -floor(-filled * _LEVELS * 0.999)) for filled in columns]
     for at, level in enumerate([*levels, 0]):
         if level != before:
@@ -170,7 +171,7 @@ def _box(left: float, width: float, top: int) -> str:
 
 
 def _said(span: TraceSpan) -> str:
-    """Return the text that is shown when the mouse is over a span."""
+    """Return the text that appears when the mouse is over a span."""
     took = duration_text(span.seconds)
     if span.kind == "item":
         tried = f", try {span.attempt}" if span.attempt > 1 else ""
@@ -207,10 +208,9 @@ def _legend(spans: tuple[TraceSpan, ...]) -> str:
 
 
 def _axis(first: float, scale: float, height: int) -> str:
-    """Return lines and labels of the time axis, at round times, about a hundred pixels apart."""
+    """Return the lines and labels of the time axis, at round times about a hundred pixels apart."""
     step = _round(110 / scale)
-    # The unit is chosen by the step between two labels, and the labels have as many digits as the
-    # step needs.
+    # The distance between two labels decides their unit and the number of their digits.
     unit, name = next((one for one in ((1.0, "s"), (1e3, "ms")) if step * one[0] >= 1), (1e6, "us"))
     if step >= 0.1:
         unit, name = 1.0, "s"
@@ -221,7 +221,7 @@ def _axis(first: float, scale: float, height: int) -> str:
         left = _LEFT + (number * step - first) * scale
         text = f"{number * step * unit:.{digits}f} {name}"
         parts.append(f'<path class="line" d="M{left:.1f} {_TOP - 4}V{height - 8}"/>')
-        if left < _WIDTH - 50:  # a label further to the right would be cut off, so it is left out
+        if left < _WIDTH - 50:  # the picture ends before the end of such a label
             parts.append(
                 f'<text x="{left:.1f}" y="{_TOP - 9}" font-size="10" class="quiet">{text}</text>'
             )
@@ -230,7 +230,7 @@ def _axis(first: float, scale: float, height: int) -> str:
 
 
 def _round(least: float) -> float:
-    """Return the smallest number that is 1, 2 or 5 times a power of ten, and not below `least`.
+    """Return the smallest number >= `least` that is 1, 2 or 5 times a power of ten.
 
     >>> _round(0.3), _round(7)
     (0.5, 10.0)

@@ -1,6 +1,7 @@
-"""The class `Trace`: what each worker did when, in the calls that were given it.
+"""The class `Trace`: what each worker did when, in the calls that are given the trace.
 
-`import pmap` imports this module, so it is small: others do the work, imported when needed.
+`import pmap` imports this module, so it is small. Other modules do the work, and are imported when
+needed.
 """
 
 import os
@@ -101,7 +102,7 @@ class Trace:
             from .json_file import json_of
 
             text = json_of(self._records.snapshot())
-        # `open` is used and not `pathlib`, whose import takes long.
+        # `pathlib` is not used, because its import takes long.
         with open(name, "w", encoding="utf-8") as file:
             file.write(text)
 
@@ -115,19 +116,19 @@ class Trace:
         return f"<Trace of {calls} call{'s' * (calls != 1)}, {items} item{'s' * (items != 1)}>"
 
 
-# The values that the option ``trace`` may have.
+# The type of the values that the option ``trace`` may have.
 TraceOption: TypeAlias = bool | str | os.PathLike[str] | Trace
 
 _latest: Final = local()
 
 
 def note_last(trace: Trace) -> None:
-    """Let `Trace.last()` return this trace in this thread."""
+    """Let `Trace.last()` return this trace in the present thread."""
     _latest.trace = trace
 
 
 def kind_of(name: str) -> str | None:
-    """Return how a trace is saved in a file of this name: "svg" or "json". None: in no way.
+    """Return the format for a file of this name: "svg" or "json"; None if there is none.
 
     >>> kind_of("a/run.SVG"), kind_of("run.txt")
     ('svg', None)

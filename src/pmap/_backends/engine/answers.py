@@ -1,4 +1,4 @@
-"""What the answer of an engine's node (where a task has run) means for the items of a chunk."""
+"""What a node's answer says about the items of a chunk; a node is where an engine runs a task."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from . import wire
 
 
 def opened(worker: int, work: Work, start: int, answer: wire.Answer) -> ResultsArrived:
-    """Return the results in an answer, as the event for the worker with the number `worker`."""
+    """Return the event with the results in an answer, for the worker with the number `worker`."""
     assert answer.entries is not None, "the node has run the chunk"
     entries: list[Any] = [*unpacked(answer.entries)]
     gone: dict[int, Exception] = {}
@@ -22,14 +22,14 @@ def opened(worker: int, work: Work, start: int, answer: wire.Answer) -> ResultsA
             gone[offset] = _gone(work, start + offset, row, answer.host)
             entries[offset] = None
         elif row:
-            # The entry is a pickled value, or the record of a failure: both are lists.
+            # An entry that is a list is a pickled value, or the record of a failure.
             entries[offset] = [*row[1:]] if len(row) == 2 else [*row]
     values, failures = open_entries(work, start, entries)
     return ResultsArrived(worker, work, start, values, failures | gone, True, answer.elapsed)
 
 
 def _gone(work: Work, index: int, entry: tuple[Any, ...], host: str) -> Exception:
-    """Return the error of an item that was lost with the worker process on the node."""
+    """Return the error of an item that was lost when a worker process on the node ended."""
     item = work.item(index)
     if entry[0] == wire.LATE:
         rules = work.call.rules

@@ -1,10 +1,11 @@
-"""The engine backend: an executor or cluster of the program's runs chunks of items as tasks.
+"""The engine backend: an executor or cluster of the program runs chunks of items as tasks.
 
-A worker, as the scheduler knows it, is here a *slot*: the right to have one task with the engine.
-The engine chooses where a task runs. So a slot is ready at once, holds one chunk at a time, and
-nothing can be taken back from it.
+What the scheduler calls a worker is here a *slot*: the right to have one task at the engine. The
+engine chooses where a task runs. So a slot is ready at once, holds one chunk at a time, and cannot
+give anything back.
 
-Each task calls a function `run` where it runs, on a node: see the module `_api.node`.
+The place where a task runs is called a node. There the task calls a function `run`: see the module
+`_api.node`.
 """
 
 import os
@@ -42,35 +43,36 @@ from .tasks import Held, submitted, submitted_live
 if TYPE_CHECKING:
     from ..._transport.packing import Packed
 
-# If the pickled description of a call has this many bytes, it is sent with a chunk only where the
-# node (the process that gets it) may not have it.
+# If the pickled description of a call has more bytes than this, it is not sent with each chunk, but
+# only with a chunk whose node (the process that runs the chunk) may not have it.
 _LARGE: Final = 1 << 15
-# Seconds after which an engine is asked again how many tasks it runs at the same time.
+# The interval, in seconds, at which the backend asks the engine how many tasks it runs at the same
+# time.
 _ASK: Final = 1.0
-# Of how many of the last chunks the overhead is measured.
+# The overhead is measured from this many of the last chunks.
 _MEASURED: Final = 16
 
 
 class _Sent:
-    """A chunk of items that was given to the engine and is not finished."""
+    """A chunk of items that the engine has got and not finished."""
 
     def __init__(self, work: Work, start: int, stop: int) -> None:
         self.work = work
         self.start = start
         self.stop = stop
         self.future: Future[bytes] | Future[ResultsArrived] | None = None
-        self.at = monotonic()  # when it was given to the engine
-        self.waits = False  # whether the engine may have no worker for it at the moment
-        self.chunk = b""  # what tells the task from all others; empty: it runs live
-        self.has_spec = True  # whether the description of the call was sent with the chunk
-        self.discarded = False  # whether the results of the chunk are not wanted any more
+        self.at = monotonic()  # the time at which the engine got the chunk
+        self.waits = False  # whether the engine may have no free worker for the chunk
+        self.chunk = b""  # bytes that identify the task; empty if it runs in this process
+        self.has_spec = True  # whether the description of the call goes to the node with the chunk
+        self.discarded = False  # whether nobody wants the results of the chunk any more
 
 
 class _Slot:
     def __init__(self) -> None:
         self.sent: _Sent | None = None
-        self.ending = False  # whether the slot is to be given up when its present chunk is finished
-        self.knows: set[bytes] = set()  # the large calls that were sent to some node by this slot
+        self.ending = False  # whether the slot ends when its present chunk is finished
+        self.knows: set[bytes] = set()  # the large calls that were sent to a node by this slot
 
 
 _Done = tuple[int, _Sent]
@@ -90,15 +92,15 @@ class EngineBackend(Backend[deque[_Done]]):
         slots: int,
         asks: bool,
     ) -> None:
-        """Begin without any task.
+        """Begin before the engine has any task.
 
         Args:
             engine: the program's executor.
             run: the function that a task calls on its node.
             inner: the options of the workers that pmap starts on a node; None: it starts none.
-            live: whether items run as they are, in threads of this process.
+            live: whether items run in threads of this process, without being pickled.
             slots: how many slots there may be.
-            asks: whether the engine is asked for that again now and then.
+            asks: whether the engine is asked now and then how many slots there may be.
         """
         self._engine = Held(engine)
         bare = inner is None and not live
@@ -109,25 +111,28 @@ class EngineBackend(Backend[deque[_Done]]):
         self._live = live
         self._host = wire.host_name()
         self._slots: dict[int, _Slot] = {}
-        # The descriptions of the calls in progress, pickled, by the number of the call spec.
+        # The pickled descriptions of the calls in progress, by the number of the call spec.
         self._specs: dict[int, tuple[bytes, bytes]] = {}
-        # Random bytes, which tell the calls of this backend from those of others.
+        # Random bytes that distinguish the calls of this backend from the calls of other backends.
         self._name = os.urandom(8)
         self._chunks = count()
-        # Events of slots that ended by themselves, and chunks that are done. `collect` has returned
-        # neither. Only the done-callbacks of futures append to `_done`, in any thread.
+        # `_told` has events of slots that ended by themselves, and `_done` has chunks that are
+        # done. `collect` has returned neither yet. Only the done-callbacks of futures append to
+        # `_done`, in any thread.
         self._told: deque[BackendEvent | CapacityChanged] = deque()
         self._done: deque[_Done] = deque()
         self._notifier = Notifier()
         self._woken = False
-        # Why the engine takes no tasks; None: it takes them. As long as a call is in progress, no
-        # further task is tried.
+        # The reason why the engine has refused a task; None if it takes tasks. As long as the call
+        # is in progress, no further task is tried.
         self._refused: tuple[str, Exception | None] | None = None
-        # How many slots there may be, whether the engine is asked for that again, and when it was.
+        # How many slots there may be, whether the engine is asked for that number now and then, and
+        # when it was asked last.
         self._limit = slots
         self._asks = asks and callable(getattr(engine, "slots", None))
         self._asked = monotonic()
-        # Seconds of the last chunks beside those of their items, and what the scheduler was told.
+        # For each of the last chunks, the seconds that it took beside those of its items; and the
+        # overhead that the scheduler was told.
         self._overheads: deque[float] = deque(maxlen=_MEASURED)
         self._overhead = 0.0
 
@@ -177,14 +182,14 @@ class EngineBackend(Backend[deque[_Done]]):
             self._tell(WorkerEnded(worker, begun=0, reason=reason, cause=cause, hopeless=True))
 
     def _ask_slots(self) -> None:
-        """Ask the engine now and then how many tasks it runs: machines come and go."""
+        """Ask the engine now and then how many tasks it runs: its machines come and go."""
         if not self._asks or monotonic() < self._asked + _ASK:
             return
         try:
             limit = slots_of(self._engine.keep(), None, self._live)
-        except Exception:  # it has no machine at the moment, or cannot tell
+        except Exception:  # the engine has no machine at the moment, or cannot tell
             limit = self._limit
-        self._asked = monotonic()  # after the answer: the engine may be slow
+        self._asked = monotonic()  # it is read after the answer, because the engine may be slow
         if limit != self._limit:
             self._limit = limit
             self._tell(CapacityChanged(limit, self._overhead))
@@ -192,13 +197,14 @@ class EngineBackend(Backend[deque[_Done]]):
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
         slot = self._slots[worker]
         slot.sent = sent = _Sent(work, start, stop)
-        # There are more slots than the engine has workers: see `slots_of`. The time for which a
-        # chunk waits for a worker is no overhead: it would seem to grow with the chunks.
+        # There are more slots than the engine has workers (see `slots_of`), so a chunk may have to
+        # wait for a worker. This time is not counted as overhead. Otherwise longer chunks would
+        # lead to more overhead, and that to still longer chunks.
         sent.waits = 3 * sum([1 for other in self._slots.values() if other.sent]) > 2 * self._limit
         self._submit(worker, slot, sent, with_spec=False)
 
     def _submit(self, worker: int, slot: _Slot, sent: _Sent, with_spec: bool) -> None:
-        """Give a chunk to the engine; `with_spec`: send the description of its call, too."""
+        """Give the engine a chunk; with the description of its call if `with_spec` is true."""
         try:
             future: Future[bytes] | Future[ResultsArrived]
             if self._live:
@@ -206,7 +212,7 @@ class EngineBackend(Backend[deque[_Done]]):
             else:
                 data = self._task(slot, sent, with_spec)
                 future = submitted(self._engine.keep(), self._run, data)
-        # The engine is shut down or broken, or its own code has raised.
+        # The engine is shut down or broken, or its own code has raised the exception.
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
@@ -233,14 +239,14 @@ class EngineBackend(Backend[deque[_Done]]):
         if large:
             slot.knows.add(key)
         items, pickled = self._packed_items(sent.work, sent.start, sent.stop)
-        # The number makes each task different: some engines run equal tasks only once.
+        # The number makes each task different, because some engines run equal tasks only once.
         sent.chunk = chunk = self._name + next(self._chunks).to_bytes(8, "big")
         task = wire.Task(chunk, key, data if sent.has_spec else None, sent.start, pickled, items)
         return wire.packed_task(task)
 
     @staticmethod
     def _packed_items(work: Work, start: int, stop: int) -> "tuple[Packed, bool]":
-        """Return items in the form in which they are sent, and whether each is pickled."""
+        """Return items in the form in which they are sent, and whether each item is pickled."""
         items: Sequence[object] = work.call.items[start:stop]
         plain = packed(items)
         if plain is not None:
@@ -250,7 +256,7 @@ class EngineBackend(Backend[deque[_Done]]):
         for index, item in enumerate(items, start):
             try:
                 pickles.append(dumps(item, role=role))
-            # Pickling an item runs the user's code, which may raise any exception.
+            # To pickle an item runs the user's code, which may raise any exception.
             except BaseException as error:
                 work.note_unsent(index, item, error)
                 pickles.append(b"")
@@ -264,7 +270,7 @@ class EngineBackend(Backend[deque[_Done]]):
                 self._mark(sent)
 
     def _mark(self, sent: _Sent) -> None:
-        """Tell the node, if it sees the marks, that nobody wants a chunk, unless it may go on."""
+        """Tell the node by a mark that nobody wants a chunk, unless running items may go on."""
         if self._inner is not None and sent.future is not None and sent.work.call.rules.kill:
             marks.mark(marks.path_of(marks.folder(), sent.chunk), sent.future)
 
@@ -288,7 +294,7 @@ class EngineBackend(Backend[deque[_Done]]):
 
     def _tell(self, event: BackendEvent | CapacityChanged) -> None:
         self._told.append(event)
-        self.wake()  # a thread that waits in `poll` has to see the new event
+        self.wake()  # this wakes a thread that waits in `poll`, which then sees the event
 
     def _refuse(self, worker: int, reason: str, error: BaseException | None) -> None:
         cause = None if error is None else settle(error, INITIALIZER)
@@ -304,7 +310,7 @@ class EngineBackend(Backend[deque[_Done]]):
         return self._woken or bool(self._done) or bool(self._told)
 
     def collect(self, polled: deque[_Done]) -> Iterator[BackendEvent | CapacityChanged]:
-        # If `polled` is not the present queue, `end` was called since the poll.
+        # If `polled` is not the present queue, `end` has been called since the poll.
         while polled is self._done and (polled or self._told):
             if not self._told:
                 self._ask_slots()
@@ -314,15 +320,15 @@ class EngineBackend(Backend[deque[_Done]]):
                     slot.sent = None
                     self._finish(worker, slot, sent)
             elif isinstance(event := self._told.popleft(), WorkerEnded):
-                # The slot is removed only now: until the engine's loop knows of its end, commands
-                # may name it.
+                # The slot is removed only now, because commands may name it until the engine's loop
+                # knows that it has ended.
                 self._slots.pop(event.worker, None)
                 yield event
             else:
                 yield event
 
     def _finish(self, worker: int, slot: _Slot, sent: _Sent) -> None:
-        """Handle the end of a chunk's task."""
+        """Handle the end of the task that ran a chunk."""
         future = sent.future
         assert future is not None
         number = sent.stop - sent.start
@@ -345,12 +351,12 @@ class EngineBackend(Backend[deque[_Done]]):
                 self._take(worker, slot, sent, wire.opened_answer(result))
 
     def _take(self, worker: int, slot: _Slot, sent: _Sent, answer: wire.Answer) -> None:
-        """Handle the answer that came from a node."""
+        """Handle the answer that a node has sent."""
         if sent.discarded and answer.kind in (wire.UNKNOWN, wire.ENDED):
             self._told.append(ResultsArrived(worker, sent.work, sent.start, [], {}, True, 0.0))
         elif answer.kind == wire.UNKNOWN:
-            # The node did not know the call, so nothing of the chunk has begun. It is sent again,
-            # with the call, to whichever node.
+            # The node did not have the description of the call, so no item of the chunk has begun.
+            # The chunk is sent again, with the description, to whichever node the engine chooses.
             slot.sent = again = _Sent(sent.work, sent.start, sent.stop)
             self._submit(worker, slot, again, with_spec=True)
         elif answer.kind == wire.UNSTARTED:
@@ -368,7 +374,7 @@ class EngineBackend(Backend[deque[_Done]]):
             self._told.append(opened(worker, sent.work, sent.start, answer))
 
     def _measure(self, overhead: float) -> None:
-        """Take in what a chunk took beside its items; tell the scheduler if much has changed."""
+        """Note the overhead of a chunk; tell the scheduler if the overhead has changed much."""
         self._overheads.append(max(0.0, overhead))
         quartile = sorted(self._overheads)[len(self._overheads) // 4]
         if not 0.8 * self._overhead <= quartile <= 1.25 * self._overhead:
@@ -388,14 +394,14 @@ class EngineBackend(Backend[deque[_Done]]):
         self._slots.clear()
         self._told.clear()
         self._specs.clear()
-        self._done = deque()  # old tasks may still add to the old queue, which nobody reads
+        self._done = deque()  # old tasks may still add to the old queue, which nobody reads now
 
     def after_fork_in_child(self) -> None:
         self._slots.clear()
 
 
 def _packed_watch(engine: object) -> bytes:
-    """Return the function `watch` of an engine, pickled; empty: it has none."""
+    """Return the function `watch` of an engine as a pickle; empty if the engine has none."""
     watch: object = getattr(engine, "watch", None)
     return dumps(watch, role=Whole()) if callable(watch) else b""
 
@@ -406,7 +412,7 @@ def _note(done: deque[_Done], notifier: Notifier, what: _Done, _future: object) 
 
 
 def _error_of(future: Future[bytes] | Future[ResultsArrived]) -> BaseException | None:
-    """Return the exception with which a future has ended; None: it has a result."""
+    """Return the exception with which a future has ended; None if the future has a result."""
     if future.cancelled():
         from concurrent.futures import CancelledError
 

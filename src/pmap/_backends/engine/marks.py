@@ -1,9 +1,9 @@
-"""Marks that tell a node that nobody wants a chunk: files in the caller's temporary folder.
+"""Marks tell a node that nobody wants a chunk: they are files in the caller's temporary folder.
 
-An engine has no way to end a task that runs. A node that sees the caller's folder, as each does on
-the caller's machine, looks now and then whether the file of its chunk is there. The caller makes
-the file only when the chunk is not wanted, and removes it when the task is over. So a call that
-runs to its end makes no file at all.
+An engine has no way to end a task that runs. So a node looks now and then whether the mark of its
+chunk exists, if the node sees the caller's folder, as all nodes on the caller's machine do. The
+caller makes the mark only when nobody wants the chunk, and removes it when the task is over. So a
+call that runs to its end makes no file at all.
 """
 
 import atexit
@@ -15,32 +15,32 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-# Seconds after which a node looks again.
+# The interval, in seconds, at which a node looks for the mark of its chunk.
 STEP: Final = 0.1
 
 _made: set[str] = set()
 
 
 def path_of(folder: str, chunk: bytes) -> str:
-    """Return the path of the mark of a chunk; `chunk` tells it from all others."""
+    """Return the path of a chunk's mark; `chunk` are bytes that identify the chunk."""
     return os.path.join(folder, f"pmap-unwanted-{chunk.hex()}")
 
 
 def folder() -> str:
-    """Return the folder for marks of this process."""
+    """Return the folder for the marks of this process."""
     return tempfile.gettempdir()
 
 
 def mark(path: str, future: "Future[Any]") -> None:
-    """Make the mark at `path`; it goes when `future`, that of the chunk's task, is done."""
+    """Make the mark at `path`, and remove it when `future` is done, that of the chunk's task."""
     if future.done():
         return
-    # A disk may be full, say. Then the chunk runs to its end.
+    # The disk may be full, say. Then there is no mark, and the chunk runs to its end.
     with suppress(OSError), open(path, "xb"):
         if not _made:
             atexit.register(_remove_all)
         _made.add(path)
-        # The future calls this at once if it is done by now.
+        # If the future is done by now, it calls `_remove` at once.
         future.add_done_callback(partial(_remove, path))
 
 
@@ -51,7 +51,7 @@ def _remove(path: str, _future: object) -> None:
 
 
 def _remove_all() -> None:
-    """Remove the marks of tasks that outlive this process, when their nodes have seen them."""
+    """Remove the marks of tasks that outlive this process; their nodes get time to see them."""
     if _made:
         time.sleep(2 * STEP)
     for path in [*_made]:

@@ -1,4 +1,4 @@
-"""What is sent between the caller and a node, where an engine runs a task, as bytes.
+"""What the caller and a node (where an engine runs a task) send to each other, as bytes.
 
 A task and its answer are pickles of plain values. A line before the pickle of a task names the
 versions of pmap and Python. The node checks this line before it loads anything.
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 _PROTOCOL: Final = 5
 
-# Beginnings of the names of environment variables in which a node on another machine keeps its own
-# values.
+# A node on another machine keeps its own values of environment variables whose names begin like
+# these.
 _OF_THE_MACHINE: Final = ("PATH", "HOME", "TMPDIR", "LD_")
-# Beginnings of the names of environment variables that an engine sets for its own workers.
+# An engine sets environment variables for its own workers; their names begin like these.
 _OF_THE_ENGINE: Final = (
     *("CUDA_VISIBLE_DEVICES", "SLURM_", "OMPI_", "PMI", "RAY_", "DASK_", "PMAP_STARTED"),
     *("PMAP_DEPTH",),
@@ -32,8 +32,8 @@ _OF_THE_ENGINE: Final = (
 class InnerOptions(NamedTuple):
     """The options of a worker process that pmap starts on a node, as plain values.
 
-    `initializer` is the initializer and its arguments, pickled; empty: there is none. `slots` is
-    how many chunks the engine has at a time.
+    `initializer` is a pickle of the initializer and its arguments, or empty if there is none.
+    `slots` is how many chunks the engine has at a time.
     """
 
     start_method: str | None
@@ -47,12 +47,13 @@ class InnerOptions(NamedTuple):
 
 
 class TaskSpec(NamedTuple):
-    """The description of a call, which is sent to a node with a chunk of items, and kept there.
+    """The description of a call, which goes to a node with a chunk of items; the node keeps it.
 
     Attributes:
         host, caller: the machine and the process id of the caller.
         marks: the folder where the caller marks chunks that nobody wants any more.
-        watch: the pickled function `watch` of the engine; empty: it has none. See `Engine`.
+        watch: the pickled function `watch` of the engine, which `Engine` describes; empty if the
+            engine has none.
         inner: the options of inner workers; None: the items run in the engine's own worker.
     """
 
@@ -70,7 +71,7 @@ class TaskSpec(NamedTuple):
 class Task(NamedTuple):
     """A chunk of items, as it is sent to a node.
 
-    `data` is the pickled description of its call; None: the node has it already.
+    `data` is the pickled description of the chunk's call; None if the node has it already.
     """
 
     chunk: bytes
@@ -81,25 +82,26 @@ class Task(NamedTuple):
     items: "Packed"
 
 
-# The kinds of a node's answer: DONE has the items' results and the seconds that they took; UNKNOWN
-# says that the node does not have the description of the call; UNSTARTED says in words, with the
-# pickled exception, why no worker process could be started; ENDED says that the chunk was ended,
-# because nobody wants its results any more.
+# The kinds of a node's answer. DONE has the results of the items and the seconds that these took.
+# UNKNOWN says that the node does not have the description of the call. UNSTARTED says in words, and
+# with a pickled exception, why no worker process could be started. ENDED says that the chunk was
+# ended, because nobody wants its results any more.
 DONE, UNKNOWN, UNSTARTED, ENDED = range(4)
 
-# What is sent for an item that was lost with its worker process: pid, exit code, reason, whether it
-# had begun, stack.
+# The entry of an item that was lost with its worker process: the kind `LOST`, process id, exit
+# code, reason, whether the item had begun, and the stack.
 Lost: TypeAlias = tuple[str, int, int | None, str, bool, str]
-# What is sent for an item that took too long: the stack that it had.
+# The entry of an item that ran for too long: the kind `LATE`, and the item's stack.
 Late: TypeAlias = tuple[str, str, None]
 LOST: Final = "lost"
 LATE: Final = "late"
 
 
 class Answer(NamedTuple):
-    """The answer of a node. `entries` are relayed entries, `Lost` and `Late`.
+    """The answer of a node. `entries` has an entry for each item; some may be `Lost` or `Late`.
 
-    `cold`: the task was the first of its process, or an inner worker had to be started for it.
+    `cold` is true if the task was the first one of its process, or if an inner worker had to be
+    started for it.
     """
 
     kind: int
@@ -124,19 +126,19 @@ def versions() -> bytes:
 
 
 class OtherVersionError(RuntimeError):
-    """The caller and the node have different versions of pmap or Python."""
+    """Raised on a node if the caller has another version of pmap or Python."""
 
 
 def packed_task(task: Task) -> bytes:
-    """Return the bytes in which a task is sent."""
+    """Return the bytes that are sent for a task."""
     return versions() + b"\n" + pickle.dumps(tuple(task), _PROTOCOL)
 
 
 def opened_task(data: bytes) -> Task:
-    """Return the task that was sent as the bytes `data`.
+    """Return the task for which the bytes `data` were sent.
 
     Raises:
-        OtherVersionError: the caller has other versions than this process.
+        OtherVersionError: the caller has another version of pmap or Python than this process.
     """
     head, _, body = data.partition(b"\n")
     if head != versions():
@@ -148,33 +150,33 @@ def opened_task(data: bytes) -> Task:
 
 
 def packed_spec(spec: TaskSpec) -> bytes:
-    """Return the bytes in which the description of a call is sent."""
+    """Return the bytes that are sent for the description of a call."""
     inner = None if spec.inner is None else tuple(spec.inner)
     return pickle.dumps([*spec[:-1], inner], _PROTOCOL)
 
 
 def opened_spec(data: bytes) -> TaskSpec:
-    """Return the description of a call that was sent as the bytes `data`."""
+    """Return the description of a call for which the bytes `data` were sent."""
     parts: list[Any] = pickle.loads(data)
     spec = TaskSpec(*parts)
     return spec if spec.inner is None else spec._replace(inner=InnerOptions(*spec.inner))
 
 
 def packed_answer(answer: Answer) -> bytes:
-    """Return the bytes in which an answer is sent."""
+    """Return the bytes that are sent for an answer."""
     return pickle.dumps(tuple(answer), _PROTOCOL)
 
 
 def opened_answer(data: bytes) -> Answer:
-    """Return the answer that was sent as the bytes `data`."""
+    """Return the answer for which the bytes `data` were sent."""
     return Answer(*pickle.loads(data))
 
 
 def on_the_node(environment: "Environment", host: str) -> "Environment":
-    """Return the caller's environment, changed as is needed for items on this node.
+    """Return the caller's environment, with the changes that items on this node need.
 
-    The variables that an engine has set for its workers keep their values. So do those that say
-    where programs and files are, if the caller is on another machine.
+    Environment variables that an engine sets for its workers keep their values. If the caller is on
+    another machine, so do the variables that say where programs and files are.
     """
     directory, variables, path, settings, shadows = environment
     elsewhere = host != host_name()
