@@ -1,4 +1,4 @@
-"""Whether this process is the caller's or a worker, and what the process is doing."""
+"""Whether this process is the caller or a worker, and what the process is doing."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ The items of a call with the option ``trace`` are timed: the caller tells the wo
 message with results has the times, too.
 
 All times are of `time.perf_counter`. On Linux, macOS and Windows all processes of a machine share
-this clock: it counts from a moment before all of them.
+this clock: it counts from a moment before these processes began.
 """
 
 from __future__ import annotations

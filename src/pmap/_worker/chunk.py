@@ -227,7 +227,7 @@ class EagerChunk(Chunk):
         now = perf_counter()
         if number > self.sent and now - self._sent_at > _MOMENT:
             self._sent_at = now
-            return False  # `run` sends what there is, and goes on with this item
+            return False  # `run` sends the results so far, and goes on with this item
         return super()._goes_on(number)
 
 

@@ -73,9 +73,9 @@ class ReceivedSpec:
     def load(self) -> Callable[[object], object]:
         """Return the function of the call, as a function of one argument: the item.
 
-        The first call of this method loads the function. Each call of it also sets the global names
-        that the function uses, since items of another call may have run with other values of these
-        names.
+        The first call of this method loads the function. Each call of the method also sets the
+        global names that the function uses, since items of another call may have run with other
+        values of these names.
         """
         if self.timing is not None:
             self.timing.begin()

@@ -40,7 +40,7 @@ def serve(fd: int) -> None:
         if worker.run():
             _run_exit_callbacks()
     except OSError:
-        pass  # the caller has closed its end, so the error can be told to nobody
+        pass  # the caller has closed its socket, so the error can be told to nobody
     finally:
         # The descriptors of the segments belong to the process, which goes on, so they are closed
         # here. When the interpreter itself ends, the modules that could close them are gone.

@@ -69,7 +69,7 @@ class Loggers:
     """Gives the loggers of this worker process the levels that they have at the caller."""
 
     def __init__(self, send: Callable[[bytes], None], inherited: bool) -> None:
-        """Send log records to the caller.
+        """Take over the log records of this process, so that they go to the caller.
 
         Args:
             send: called with each pickled log record.

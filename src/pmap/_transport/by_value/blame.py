@@ -1,4 +1,4 @@
-"""Finding the object inside a value that cannot be pickled, and the path that leads to it."""
+"""Finding, inside a value, the object that cannot be pickled, and the path to this object."""
 
 from __future__ import annotations
 

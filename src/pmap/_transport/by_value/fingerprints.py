@@ -403,7 +403,8 @@ def _version_of_scalars(given: object) -> int | None:
     version = version_of(value)
     first = _object(next(iter(value.values()), None))
     if version is None or id(type(first)) not in _PLAIN:
-        return None  # the first value of most other dicts shows that not all are scalars
+        # The dict has no version, or its first value shows that not all values are scalars.
+        return None
     kinds = {*map(id, map(type, value)), *map(id, map(type, value.values()))}
     return version if kinds <= _PLAIN else None
 

@@ -33,7 +33,7 @@ def make_function(
     closure: tuple[CellType, ...] | None,
     address: int | None = None,
 ) -> FunctionType:
-    """Return a function of which only code, closure and globals are set; the rest comes later.
+    """Return a function with its code, closure and globals; `fill_function` sets the rest later.
 
     `address`: the id of the function at the caller. A worker that was forked from the caller may
     have the same function at the same address; then the result is that function.

@@ -176,7 +176,7 @@ class Needs(NamesRole):
             self._make_unit(fresh)
 
     def look(self, key: Key) -> tuple[Known | None, object]:
-        """Return what is recorded of a name (None if its value has changed), and its value."""
+        """Return the record of a name (None if its value has changed), and its present value."""
         known = self.sent_names.known.get(key)
         value = key[0].dict.get(key[1], arriving.ABSENT)
         return (known if known is not None and known.is_current(value) else None), value
@@ -305,7 +305,7 @@ class _Writer(NamesRole):
         # Names still to be pickled. Functions and classes come first: a value may need its class.
         self._definitions: deque[Known] = deque()
         self._values: deque[Known] = deque()
-        # What is recorded of the name whose value is being pickled now.
+        # The record of the name whose value is being pickled now.
         self._at: Known | None = None
         # Pairs of records: a function or class, and the value inside which it was pickled.
         self._inside: list[tuple[Known, Known]] = []

@@ -60,7 +60,7 @@ class NamesRole(Sender):
         return None
 
     def inherited(self, number: int) -> Any:
-        """Return a reference to a lock that only forked workers have; None if none are forks."""
+        """Return a reference to a lock that only forked workers have; None for other workers."""
         return (inherited, (number,)) if self.forks else None
 
     def key_in(self, where: Namespace, obj: object) -> Key | None:

@@ -70,7 +70,7 @@ class Role:
         return None
 
     def shared(self, handle: Any) -> Any:
-        """Return what to write for a handle that `share` has made, which is a `Shared`."""
+        """Return what to write for a `Shared`, which is a handle that `share` has made."""
         from .shared import Shared
 
         return Shared, (handle.value,)

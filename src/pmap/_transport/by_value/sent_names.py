@@ -75,7 +75,7 @@ class Unit:
 
 
 class Known:
-    """What was last sent for one global name."""
+    """The record of what was last sent for one global name."""
 
     __slots__ = (
         *("__weakref__", "constant", "fingerprint", "fixed", "has_generator", "held", "key", "met"),
