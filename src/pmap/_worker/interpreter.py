@@ -2,7 +2,7 @@
 
 The loop is that of a worker process (`worker`), on one end of a socket pair. What belongs to the
 whole process is not touched: directory, umask, locale, signals, standard streams, the end of the
-process. Modules that would touch it look at `process_role.shares_process` first.
+process. Modules that would touch one of these look at `process_role.shares_process` first.
 """
 
 from __future__ import annotations
