@@ -378,7 +378,7 @@ def order(form: Form, folder: Path) -> str:
     returned = form.ask(both, folder, 2)
     results(returned)  # a stream that nobody reads gives a warning, so this reads the results
     if len(returned) > 1:
-        return "-"  # the verb was called once for each item, so it orders nothing
+        return "-"  # the verb was called once for each item, so it decides no order
     return "input" if results(form.ask(first_comes_last, folder, 2)) == [0, 1] else "completion"
 
 

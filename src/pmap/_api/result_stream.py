@@ -33,9 +33,9 @@ R_co = TypeVar("R_co", covariant=True)
 _HOW_TO_GO_ON = "pmap: the stream ends here; with .collecting, failures are values and it goes on"
 
 
-# This lock guards the states of all streams. It is held for two lines that call nothing. So no
-# signal handler or finaliser can run in between, which might close a stream in the very thread that
-# holds the lock.
+# This lock guards the states of all streams. It is held for two lines that call nothing, so that no
+# signal handler or finaliser can run in between: a handler might close a stream in the very thread
+# that holds the lock.
 _state_lock = allocate_lock()
 
 
@@ -96,8 +96,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._window = streamed.window
         # Whether the stream goes on after a failed item, as the iterators of multiprocessing do.
         self._carry_on = drop_in
-        # Whether the driver (the engine) serves only this stream, so that it is closed at the
-        # stream's end.
+        # Whether the driver (the engine) serves only this stream; then it is closed when the stream
+        # ends.
         self._own_driver = own_driver
         self._ordered = ordered
         # The pool gets a multiple of this number of items each time, as the iterators of
@@ -174,8 +174,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             except _End:
                 pass
             except BaseException as error:
-                # The exception may be Ctrl-C, which came while the thread waited for a result. Then
-                # nobody wants the stream any more.
+                # Ctrl-C may have come while the thread waited for a result. Then nobody wants the
+                # stream any more.
                 if not isinstance(error, Exception):
                     self.drop()
                 __tracebackhide__ = cut(error)
@@ -201,7 +201,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 return self._ready.pop()
 
     def _read_or_wait(self, source: Input, timeout: float | None, until: float | None) -> None:
-        """Read some items of the input, or wait for results, as is better now."""
+        """Read some items of the input, or wait for results, whichever is better now."""
         room, pause = self._next_move()
         if room:
             self._submit(source.read(room))
@@ -229,8 +229,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         except _End:
             pass
         except BaseException as error:
-            # The exception may be the end of a task that was cancelled while it waited for a
-            # result. Then nobody wants the stream any more.
+            # The task may have been cancelled while it waited for a result. Then nobody wants the
+            # stream any more.
             if not isinstance(error, Exception):
                 self.drop()
             __tracebackhide__ = cut(error)

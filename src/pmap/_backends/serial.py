@@ -31,7 +31,7 @@ class _Sent:
 
     @property
     def runs(self) -> bool:
-        """Whether a function further down in this thread's stack is running this chunk already."""
+        """Whether a caller of this code, further up in the stack, is running this chunk already."""
         return self.begun and self.finished is None and inside_item()
 
 

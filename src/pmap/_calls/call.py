@@ -136,7 +136,7 @@ def star(verb: str, function: object, rows: object, rules: RunRules = _USUAL) ->
 
 
 def calls(verb: str, given: tuple[object, ...], rules: RunRules = _USUAL) -> Call:
-    """Return the call of each function in `given`; the functions take no arguments.
+    """Return a `Call` that runs each of the functions `given`, which take no arguments.
 
     Raises:
         TypeError: one of them cannot be called, or a worker cannot run it.

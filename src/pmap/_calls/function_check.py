@@ -50,8 +50,8 @@ def checked_function(
         ]
     else:
         return function
-    # The error message suggests to define a named function that calls the user's function: a lambda
-    # would be harder to send and to read.
+    # The error message suggests a named function that calls the user's function: a lambda would be
+    # harder to send and to read.
     lines = [f"def run({_PARAMETER[rest]}):"]
     lines += ["    " + line.format(call=f"{name}({_PARAMETER[rest]})") for line in body]
     wrapper = "\n".join("    " + line for line in [*lines, "", f"{verb}(run, {rest})"])

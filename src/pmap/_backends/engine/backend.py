@@ -72,7 +72,7 @@ class _Slot:
     def __init__(self) -> None:
         self.sent: _Sent | None = None
         self.ending = False  # whether the slot ends when its present chunk is finished
-        self.knows: set[bytes] = set()  # the large calls that were sent to a node by this slot
+        self.knows: set[bytes] = set()  # large calls that this slot has sent to a node
 
 
 _Done = tuple[int, _Sent]
