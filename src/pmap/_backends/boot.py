@@ -53,7 +53,7 @@ class Lifeline:
         if sys.platform != "win32":
             end, self._ours = os.pipe()
             self.end = not_standard(end)
-            # Both numbers are needed: on macOS each end of a pipe has an inode of its own.
+            # The inodes of both ends are kept: on macOS each end of a pipe has an inode of its own.
             self._inodes = inode_of(self.end), inode_of(self._ours)
 
     def close(self) -> None:
@@ -146,7 +146,7 @@ def connection() -> "tuple[socket, socket]":
     if theirs.fileno() < 3:
         theirs = socket(fileno=not_standard(theirs.detach()))
     for end in (ours, theirs):
-        end.setblocking(True)  # the program may have set a default timeout for sockets
+        end.setblocking(True)  # whatever default timeout the program has set for sockets
     return ours, theirs
 
 
@@ -259,7 +259,7 @@ def _sendable(environment: dict[str, str]) -> dict[str, str]:
     """
     most = os.sysconf("SC_ARG_MAX") // 2 if hasattr(os, "sysconf") else _LONGEST
     sizes = {name: len(name) + len(os.fsencode(value)) for name, value in environment.items()}
-    if sum(sizes.values()) < _LONGEST // 4:  # usually there are not too many bytes
+    if sum(sizes.values()) < _LONGEST // 4:  # usually the environment is small enough
         return environment
     sent: dict[str, str] = {}
     total = 0

@@ -155,4 +155,4 @@ class SerialBackend(Backend[bool]):
         self._chunks.clear()
         self._happened.clear()
         self._forgotten.clear()
-        self._killed.clear()  # new workers may get the same numbers, and are not killed
+        self._killed.clear()  # new workers may get the same numbers, and these are not killed

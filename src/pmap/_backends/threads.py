@@ -136,8 +136,8 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
                 wanted = partial(self._wanted, state, work.number)
                 for finished in self._run(state, worker, work, start, items, wanted):
                     tell(finished)
-                    # If this variable were not deleted, it would keep the results alive until the
-                    # next chunk comes.
+                    # If the variable `finished` were not deleted, it would keep the results alive
+                    # until the next chunk comes.
                     del finished
             if state.left:
                 return  # `abort` has already sent the event `WorkerEnded`

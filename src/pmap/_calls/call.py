@@ -100,7 +100,7 @@ class Call(NamedTuple):
         call = self if options.progress is False else self._replace(progress=options.progress)
         if options.trace is False:
             return call
-        from .._trace.recording import recording_of  # imported only when a call is traced
+        from .._trace.recording import recording_of  # imported only for a call that is traced
 
         label = f"{call.verb}({name_of(call.function)})"
         return call._replace(trace=recording_of(options.trace, label))

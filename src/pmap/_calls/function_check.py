@@ -61,7 +61,8 @@ def checked_function(
     )
 
 
-# The parameters of the function that an error message suggests, by the arguments of the verb.
+# An error message suggests a function. These are the parameters of that function, for each kind of
+# arguments of the verb.
 _PARAMETER = {"xs": "x", "rows": "*row", "*args": "*args"}
 
 

@@ -429,7 +429,7 @@ class EngineState:
         def hand_over() -> None:
             if self.writing.pop(job.number, None) is not None:
                 self.over.append(job)
-            self._obey([])  # if the pool is closed, this job may be the last one to end
+            self._obey([])  # a closed pool may have been waiting for the end of this job
 
         def written(error: Exception | None) -> None:
             job.unkept = error

@@ -36,7 +36,7 @@ def cut(error: BaseException) -> bool:
         trace.tb_next = without_own_frames(trace.tb_next)
     seen = {id(error)}
     errors = [error]
-    while errors:  # no recursion, because a chain of exceptions may be long
+    while errors:  # this is no recursion, because a chain of exceptions may be long
         errors += _cut_linked(errors.pop(), seen)
     return True
 

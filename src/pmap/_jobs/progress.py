@@ -102,7 +102,7 @@ class _Watch:
         says_nothing = name == "<lambda>" or job.call.verb == "pcall"
         self._label = job.call.verb if says_nothing else name
         self._told: _Counts | None = None
-        self._lock = threading.Lock()  # a thread holds it while it calls the function or bar
+        self._lock = threading.Lock()  # a thread holds this lock while it calls the function or bar
         self._holder: int | None = None
         self._over = False
         self._has_ended = False

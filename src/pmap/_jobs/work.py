@@ -228,7 +228,7 @@ def _has_a_name(function: object, needs: Needs) -> bool:
     """Return whether `function` is a plain function that workers can find by its name."""
     if isinstance(function, BuiltinFunctionType):
         if not isinstance(function.__self__, ModuleType):
-            # The name of a bound method is not enough to find the method: it has an object.
+            # The name of a bound method is not enough to find it, because the method has an object.
             return False
     elif not isinstance(function, FunctionType):
         return False
@@ -272,7 +272,7 @@ def _worth_sending(pair: tuple[ContextVar[Any], Any], context: Context) -> objec
     the context that an initializer has set in the worker.
     """
     if pair[0] is IN_FORCE:
-        return None  # its value is options of pmap, which hold for the caller's calls only
+        return None  # the variable has options of pmap, which hold for the caller's calls only
     # NumPy's value is a C object (a capsule), which cannot be pickled.
     if pair[0].name == "numpy.ufunc.extobj":
         errors = _NumpyErrors(context)
