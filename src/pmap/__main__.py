@@ -376,9 +376,9 @@ def blocks(form: Form, folder: Path) -> str:
 def order(form: Form, folder: Path) -> str:
     """Find out at which place the result of item 0 is, if item 1 finishes first."""
     returned = form.ask(both, folder, 2)
-    results(returned)  # a stream that nobody reads gives a warning, so this reads the results
+    results(returned)  # the results are read, because a stream that nobody reads gives a warning
     if len(returned) > 1:
-        return "-"  # the verb was called once for each item, so it orders nothing
+        return "-"  # the verb was called once for each item, so it decides no order
     return "input" if results(form.ask(first_comes_last, folder, 2)) == [0, 1] else "completion"
 
 

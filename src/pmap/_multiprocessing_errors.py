@@ -1,4 +1,4 @@
-"""The errors that an ``except`` clause for errors of multiprocessing and pickle must catch.
+"""Errors that are also errors of multiprocessing or pickle, for existing ``except`` clauses.
 
 This module is imported when one of these errors is first needed, because it takes long to import
 ``multiprocessing.pool``.

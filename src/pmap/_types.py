@@ -45,7 +45,7 @@ class Engine(Protocol):
     """
 
     def submit(self, f: Callable[..., bytes], /, *args: Any, **kwargs: Any) -> "Future[bytes]":
-        """Run ``f(*args)`` somewhere; return at once a future of what it will return.
+        """Run ``f(*args)`` somewhere, and at once return a future of its result.
 
         pmap gives `f` a single argument, of type `bytes`.
         """
@@ -94,7 +94,7 @@ class GivenCheckpoint(Protocol):
 
 
 class Progress(NamedTuple):
-    """How far a call is; the function that the option ``progress`` gives is called with this.
+    """How far a call is: the argument of the function that the option ``progress`` gives.
 
     >>> from pmap import Progress, pmap
     >>> told: list[Progress] = []

@@ -64,4 +64,4 @@ class Collected(Pending):
         self.error = self.error or CancelledError(f"{self.name} has no result: it was cancelled")
         self._stream.drop()
         self.settle()
-        cancel_task(self._task)  # the task may be waiting for more input
+        cancel_task(self._task)  # the task may be waiting for input, which nobody needs any more

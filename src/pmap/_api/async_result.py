@@ -218,7 +218,7 @@ class AsyncResult(Generic[R_co]):
 
     @property
     def _chunksize(self) -> int:
-        return 1  # programs multiply it by `_number_left`, which counts single items here
+        return 1  # programs compute `_number_left` times this; `_number_left` counts single items
 
     @property
     def _job(self) -> int | None:

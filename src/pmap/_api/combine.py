@@ -15,7 +15,7 @@ from .async_result import AsyncResult
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
-else:  # `typing` has TypeIs only from Python 3.13 on; before, TypeGuard takes its place at run time
+else:  # `typing` has TypeIs from Python 3.13 on; in earlier versions TypeGuard stands for it
     from typing import TypeGuard as TypeIs
 
 A = TypeVar("A")
@@ -232,7 +232,7 @@ def as_completed(results: Iterable[AsyncResult[Any]], /) -> Completed[Any]:
 
 
 def failed(result: object, /) -> TypeIs[Failure]:
-    """Return whether `result` is a `Failure`; it comes from a ``.collecting`` form of a verb.
+    """Return whether `result`, which comes from a ``.collecting`` form of a verb, is a `Failure`.
 
     >>> from pmap import failed, pmap
     >>> [failed(result) for result in pmap.collecting(int, ["1", "x"])]

@@ -61,8 +61,8 @@ class EngineDrivers:
         # the interpreter ends.
         ends: Callable[[], bool] = sys.is_finalizing,
     ) -> None:
-        # Another engine may have the address of the freed engine by now. Then the entry is of the
-        # other engine, and stays.
+        # Another engine may have the address of the freed engine by now. Then the entry is that of
+        # the other engine, and is kept.
         if self._known.get(number) is gone and not ends():
             del self._known[number]
             for driver in self._drivers.pop(number, {}).values():

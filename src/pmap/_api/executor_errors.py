@@ -22,14 +22,14 @@ _RemoteTraceback: type[Exception] = getattr(_process, "_RemoteTraceback")  # noq
 class BrokenWorkerLost(WorkerLost, _process.BrokenProcessPool):
     """A `WorkerLost` that is a ``BrokenProcessPool``, too.
 
-    The standard executor is broken after such an error, and that of pmap goes on.
+    After such an error the standard executor is broken, but an `Executor` of pmap goes on.
     """
 
 
 class BrokenTransportError(TransportError, _process.BrokenProcessPool):
     """A `TransportError` that is a ``BrokenProcessPool``, too, for a value that cannot be loaded.
 
-    The standard executor is broken after such a value.
+    After such a value the standard executor is broken.
     """
 
 

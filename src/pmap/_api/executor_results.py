@@ -145,7 +145,7 @@ def _wait(job: Chunk, timeout: float | None) -> bool:
 
 
 def _outcome(job: Chunk) -> tuple[list[Any], BaseException | None]:
-    """Return the results of a chunk before its first failure, reversed; and that failure."""
+    """Return a chunk's results before its first failure, last one first, and the failure."""
     if isinstance(job, futures.Future):
         failure = futures.CancelledError() if job.cancelled() else job.exception()
         return ([], failure) if failure is not None else (job.result()[::-1], None)

@@ -59,7 +59,7 @@ class PendingFuture(Future[R], Generic[R]):
             )
 
     def take(self, open_: Callable[[], R]) -> None:
-        """End this future with the outcome of its call; `open_()` is the result, if any."""
+        """End this future like its call: with an error, or with the result of `open_()`."""
         error = self._pending.error
         if isinstance(error, CancelledError):
             # If this future is RUNNING, it cannot be cancelled, and this call does nothing.

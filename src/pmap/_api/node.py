@@ -233,7 +233,7 @@ def _inner_worker(inner: wire.InnerOptions) -> Generator[tuple[Driver, bool], No
 
 
 def _warm(driver: Driver) -> None:
-    """Start the worker now, so that this time does not count for the first items."""
+    """Start the worker now, so that its start does not count as time of the first items."""
     job = Context().run(driver.run, Call("the start", abs, Kind.EACH, (0,)))
     if job.error is not None:
         driver.close()

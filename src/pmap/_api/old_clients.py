@@ -72,7 +72,7 @@ class OldWorker:
 
     @property
     def sentinel(self) -> int:
-        """A descriptor, ready after the end, for ``multiprocessing.connection.wait``.
+        """A descriptor for ``multiprocessing.connection.wait``; it is ready at the end.
 
         Raises:
             ValueError: the worker is no process, or has ended; or the system has no pidfd_open.
@@ -111,7 +111,7 @@ class OldWorker:
 
 
 class OldWorkers(Sequence[OldWorker]):
-    """The workers of a pool, in as many places as the pool may have workers."""
+    """The workers of a pool, as many as the pool may have; some may not have started."""
 
     def __init__(self, driver: "Driver") -> None:
         self._driver = driver
@@ -148,7 +148,7 @@ class OldQueue:
         self._driver = driver
 
     def qsize(self) -> int:
-        """Return by how many the calls in progress exceed the number of workers."""
+        """Return how many more calls are in progress than the pool may have workers."""
         return max(0, len(self._driver.calls()) - self._driver.limit)
 
     def empty(self) -> bool:

@@ -383,7 +383,7 @@ class Pool(PoolBase):
         *,
         progress: Show = False,
     ) -> ResultStream[R]:
-        """Return the results of `map` in the order in which they come; otherwise as `imap`."""
+        """Like `imap`, but return the results in the order in which they come."""
         return self._stream(
             func,
             lambda rules: _call.each_streamed("Pool.imap_unordered", func, (iterable,), rules),

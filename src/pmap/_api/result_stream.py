@@ -33,9 +33,9 @@ R_co = TypeVar("R_co", covariant=True)
 _HOW_TO_GO_ON = "pmap: the stream ends here; with .collecting, failures are values and it goes on"
 
 
-# This lock guards the states of all streams. It is held for two lines that call nothing. So no
-# signal handler or finaliser can run in between, which might close a stream in the very thread that
-# holds the lock.
+# This lock guards the states of all streams. It is held for two lines that call nothing, so that no
+# signal handler or finaliser can run in between: a handler might close a stream in the very thread
+# that holds the lock.
 _state_lock = allocate_lock()
 
 
@@ -96,8 +96,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._window = streamed.window
         # Whether the stream goes on after a failed item, as the iterators of multiprocessing do.
         self._carry_on = drop_in
-        # Whether the driver (the engine) serves only this stream, so that it is closed at the
-        # stream's end.
+        # Whether the driver (the engine) serves only this stream; then it is closed when the stream
+        # ends.
         self._own_driver = own_driver
         self._ordered = ordered
         # The pool gets a multiple of this number of items each time, as the iterators of
@@ -174,8 +174,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             except _End:
                 pass
             except BaseException as error:
-                # The exception may be Ctrl-C, which came while the thread waited for a result. Then
-                # nobody wants the stream any more.
+                # Ctrl-C may have come while the thread waited for a result. Then nobody wants the
+                # stream any more.
                 if not isinstance(error, Exception):
                     self.drop()
                 __tracebackhide__ = cut(error)
@@ -201,7 +201,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 return self._ready.pop()
 
     def _read_or_wait(self, source: Input, timeout: float | None, until: float | None) -> None:
-        """Read some items of the input, or wait for results, as is better now."""
+        """Read some items of the input, or wait for results, whichever is better now."""
         room, pause = self._next_move()
         if room:
             self._submit(source.read(room))
@@ -229,8 +229,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         except _End:
             pass
         except BaseException as error:
-            # The exception may be the end of a task that was cancelled while it waited for a
-            # result. Then nobody wants the stream any more.
+            # The task may have been cancelled while it waited for a result. Then nobody wants the
+            # stream any more.
             if not isinstance(error, Exception):
                 self.drop()
             __tracebackhide__ = cut(error)
@@ -240,7 +240,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         raise StopAsyncIteration
 
     async def _next_result_async(self) -> R_co:
-        # This lets other tasks run, even if results of this stream are always ready.
+        # Other tasks may run now, even if results of this stream are always ready.
         await give_way()
         while True:
             while not self._ready and not self._receive():
@@ -255,7 +255,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         room, pause = self._next_move()
         if room:
             self._submit(await self._read_async(room))
-            # This lets other tasks run, which could not run while a plain iterable was read.
+            # Other tasks may run now: while a plain iterable was read, none could run.
             await give_way()
             return
         self._driver.ensure_leader(self._stream_job)
@@ -328,7 +328,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     def _next_move(self) -> tuple[int, float | None]:
         """Return how many items to read now; if 0, also how many seconds to wait for results."""
         if not self._stream_job.submitted:
-            # If the pool is closed, this raises the error before any input is read.
+            # A closed pool raises its error here, before any input is read.
             self._driver.take_no_more()
         under_way = self._read - self._received > len(self._incomplete)
         return self._read_ahead.next_read(self._ahead, under_way)
@@ -385,7 +385,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             error, self._failure = self._failure, None
             raise self._failed(error)
         # `over` is read before results are taken. The last results come before the job is over, so
-        # if `over` is true, this takes them.
+        # if `over` is true, `take` finds the last results.
         over = stream_job.over
         part = stream_job.take(self._received)
         if part is not None:
@@ -501,7 +501,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             try:
                 while not (self._state >= CLOSED or self._stream_job.over or source.ended):
                     self._submit(source.read(1 << 12))
-            except BaseException:  # the items just read have not reached the pool
+            except BaseException:  # the items just read would be lost, so the stream is closed
                 self.drop()
                 raise
             finally:

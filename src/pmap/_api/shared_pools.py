@@ -61,8 +61,8 @@ class SharedPools:
 
     def __init__(self) -> None:
         self.drivers: dict[WorkerOptions, Driver] = {}
-        # The drivers for engines (executors and the like) that the program gives. The first engine
-        # imports the module of this class.
+        # The drivers for engines (executors and the like) that the program gives. The module of
+        # this class is imported when the first engine is used.
         self.engines: EngineDrivers | None = None
 
     def run(self, call: Call, settings: Settings) -> list[Any]:

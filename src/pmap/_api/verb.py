@@ -36,7 +36,7 @@ from .._types import Frozen
 
 Method = TypeVar("Method", bound=Callable[..., object])
 
-# So many coroutines run at the same time in a worker, if no option sets the chunksize. Coroutines
+# This many coroutines run at the same time in a worker, if no option sets the chunksize. Coroutines
 # wait most of the time, and most servers for which they wait take only a few dozen requests at a
 # time.
 AT_ONCE = 64
@@ -276,8 +276,9 @@ class _SpelledOut:
     """
 
     def __init__(self, method: FunctionType, takes_options: bool) -> None:
-        # To find the source of a method, `inspect` follows `__wrapped__` until there is no more.
-        # The last one is a copy of the method, because the method itself would lead back here.
+        # To find the source of a method, `inspect` follows `__wrapped__` from one object to the
+        # next. The last object is a copy of the method, because the method itself would lead back
+        # here.
         self.__wrapped__: FunctionType = FunctionType(
             method.__code__, method.__globals__, method.__name__, method.__defaults__
         )
@@ -334,7 +335,7 @@ def read_like_functions(kinds: Iterable[type[Verb[object]]]) -> None:
 
 
 def _list_options(method: FunctionType) -> None:
-    """Append the text about the options to the docstring of a method; it stands in `Options`."""
+    """Append the text about the options, which `Options` has, to the docstring of a method."""
     own, _, listed = method.__doc__, *(Options.__doc__ or "").partition("Attributes:\n")[1:]
     if own and listed:  # there are no docstrings if Python runs with the option -OO
         # Before Python 3.13 the compiler keeps the indentation of docstrings. So the lines of the

@@ -39,8 +39,8 @@ class Lifeline:
     Nothing is written to the pipe. Only the caller has the writing end, which the kernel closes
     when the caller ends. Workers watch the reading end, `end` (see the module `startup`): they end
     when the writing end is closed. If the caller forks, the forked process closes its copies of
-    both ends. Otherwise the pipe would stay open until the forked process has ended, too, and the
-    workers would live so long.
+    both ends. Otherwise the pipe would stay open, and the workers would live, until the forked
+    process has ended, too.
     """
 
     end = -1
@@ -53,11 +53,11 @@ class Lifeline:
         if sys.platform != "win32":
             end, self._ours = os.pipe()
             self.end = not_standard(end)
-            # Both numbers are needed: on macOS each end of a pipe has an inode of its own.
+            # The inodes of both ends are kept: on macOS each end of a pipe has an inode of its own.
             self._inodes = inode_of(self.end), inode_of(self._ours)
 
     def close(self) -> None:
-        """Close both ends of the pipe; workers that still watch the pipe end at this."""
+        """Close both ends of the pipe; workers that still watch the pipe end then."""
         self.closed = True
         ends = self.end, self._ours
         self.end = self._ours = -1
@@ -146,7 +146,7 @@ def connection() -> "tuple[socket, socket]":
     if theirs.fileno() < 3:
         theirs = socket(fileno=not_standard(theirs.detach()))
     for end in (ours, theirs):
-        end.setblocking(True)  # the program may have set a default timeout for sockets
+        end.setblocking(True)  # whatever default timeout the program has set for sockets
     return ours, theirs
 
 
@@ -223,7 +223,7 @@ def remedy() -> str:
 
 
 def is_frozen() -> bool:
-    """Return whether this program is frozen: an executable that contains Python, without ``-c``.
+    """Return whether this program is frozen: an executable with Python in it that takes no ``-c``.
 
     The attribute `sys.frozen` alone does not prove it: a test may set the attribute while a normal
     Python runs.
@@ -235,7 +235,7 @@ def is_frozen() -> bool:
 
 @contextlib.contextmanager
 def _pipe() -> Generator[int, None, None]:
-    """Yield a pipe end that tells a frozen program what to become; -1 if none is frozen."""
+    """Yield the end of a pipe that tells a frozen program what to become; else yield -1."""
     if not is_frozen():
         yield -1
         return
@@ -259,7 +259,7 @@ def _sendable(environment: dict[str, str]) -> dict[str, str]:
     """
     most = os.sysconf("SC_ARG_MAX") // 2 if hasattr(os, "sysconf") else _LONGEST
     sizes = {name: len(name) + len(os.fsencode(value)) for name, value in environment.items()}
-    if sum(sizes.values()) < _LONGEST // 4:  # usually there are not too many bytes
+    if sum(sizes.values()) < _LONGEST // 4:  # usually the environment is small enough
         return environment
     sent: dict[str, str] = {}
     total = 0
@@ -272,7 +272,7 @@ def _sendable(environment: dict[str, str]) -> dict[str, str]:
 
 
 def interpreter_flags() -> list[str]:
-    """Return the options of the command line that started this interpreter, as -X and -W."""
+    """Return the options of the command line that started this interpreter, such as -X and -W."""
     flags = sys.flags
     asked = (
         *(flags.debug, flags.optimize, flags.no_site, flags.verbose, flags.bytes_warning),
@@ -360,7 +360,7 @@ class _Spawned:
         self._reaped(0)
 
     def after_fork_in_child(self) -> None:
-        """Forget the child process: this process is a fork of the parent, and not the parent."""
+        """Forget the child process: this process is a fork of its parent and cannot wait for it."""
         self._over = True
 
     def _reaped(self, how: int) -> bool:
@@ -392,7 +392,7 @@ def _inherited() -> list[int]:
 
 @contextlib.contextmanager
 def sigint_blocked() -> Generator[None, None, None]:
-    """Block SIGINT in this thread: processes that start in the block inherit that.
+    """Block SIGINT in this thread; a process that is started meanwhile inherits the block.
 
     The new process unblocks SIGINT when it has set a handler that ignores SIGINT. So a Ctrl-C
     cannot end the process before.
@@ -439,7 +439,7 @@ class Boot:
             self.sock.sendall(make_request(PREPARE, 0))
 
     def after_fork_in_child(self) -> None:
-        """Forget the fork server: this process is a fork of its parent, and not the parent."""
+        """Forget the fork server: this process is a fork of its parent, and cannot wait for it."""
         self.sock.close()
         self.process.after_fork_in_child()
         self.lifeline.close()

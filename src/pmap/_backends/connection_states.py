@@ -7,7 +7,7 @@ from typing import Final
 
 # The worker process was started, and has not sent any message yet.
 STARTING: Final = 0
-# The worker process has told that it runs pmap's code, but it cannot take chunks yet.
+# The worker process has told the caller that it runs pmap's code, but it cannot take chunks yet.
 ANSWERED: Final = 1
 # The worker has started, and can take chunks of items.
 READY: Final = 2

@@ -118,8 +118,8 @@ class HeldChunks:
     def check_deadline(self, limit: float) -> tuple[float, bool] | None:
         """Return when the running item began, and whether it has run for `limit` seconds.
 
-        Return None if no item runs. If the item has run for so long, the worker is kept from
-        beginning another one.
+        Return None if no item runs. If the item has run for `limit` seconds, the worker is kept
+        from beginning another one.
         """
         if not self.chunks:
             return None
@@ -165,8 +165,8 @@ class HeldChunks:
     def reclaim_all(self) -> None:
         """Let no further item of any chunk begin; this is for a worker that cannot be killed.
 
-        A worker that was kept from beginning items, because its item runs for too long, need not be
-        kept from it any more: no items are left to begin.
+        If an item of the worker ran for too long, the worker was kept from beginning another one.
+        That is not necessary any more, because no items are left to begin.
         """
         if self._journal is not None and self.chunks:
             self._journal.reclaim(self.chunks[-1].serial)
@@ -188,7 +188,7 @@ class HeldChunks:
         size: int = 0,
         times: Sequence[bytes] = (),
     ) -> ResultsArrived:
-        """Return the event that tells that results of the worker's first chunk have come.
+        """Return the event with the results that have come of the worker's first chunk.
 
         Args:
             results: the results as the worker has sent them, or as the caller has read them from

@@ -2,7 +2,7 @@
 
 Such a worker runs the loop of a worker process in a thread of this process, on one end of a socket
 pair. So it takes the same messages, has a result journal, and gets functions and names by value. It
-has modules of its own, and a lock of the interpreter of its own.
+has a GIL and modules of its own.
 
 An interpreter cannot be ended while it runs something. A worker that is to be killed ends after its
 present item. A worker whose item runs for too long counts as ended at once; its interpreter ends
@@ -88,7 +88,7 @@ class InterpreterHandle:
         # process has a copy of the worker's end. The interpreter may end later: it waits for
         # threads that items have left.
         with suppress(OSError):
-            self._sock.shutdown(2)  # 2 stands for both directions of the socket
+            self._sock.shutdown(2)  # 2: both directions of the socket
         with suppress(Exception):
             if interpreter is not None:
                 interpreter.close()

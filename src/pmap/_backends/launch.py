@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 # Whether the program was warned that workers are not forked, because the fork server has threads.
 _has_warned = False
-# The system may let this process send no signal to a worker. This process then waits at most this
-# many seconds for the worker's end.
+# The system may forbid this process to send signals to a worker. This process then waits at most
+# this many seconds for the worker's end.
 _OUT_OF_REACH = 2.0
 # PF_EXITING, a flag of Linux: the kernel sets it for a process before it closes the process's
 # sockets.
@@ -152,7 +152,7 @@ def is_surely_python(pid: int | None, command: list[str]) -> bool:
 
 
 def _is_own_interpreter(program: str) -> bool:
-    """Return whether a program is the interpreter that runs this program: it may be a script.
+    """Return whether `program` is the interpreter of this program itself, and not a script.
 
     `sys.executable` may be a script that starts the interpreter, or anything else that the program
     has put there.
@@ -170,7 +170,7 @@ def _is_own_interpreter(program: str) -> bool:
 
 
 class Handle(Protocol):
-    """A worker process that was started, for code that watches it and ends it."""
+    """A worker process that was started, with methods to watch it and to end it."""
 
     @property
     def pid(self) -> int | None:
@@ -178,7 +178,7 @@ class Handle(Protocol):
         ...
 
     def set_pid(self, pid: int) -> None:
-        """Record the process id, which the worker itself has told in its first message."""
+        """Record the process id, which the worker itself has sent in its first message."""
         ...
 
     @property
@@ -205,7 +205,7 @@ class Handle(Protocol):
         """End the process; return whether it has certainly ended, and its exit code or None.
 
         The backend calls this method only for a worker that cannot go on: the backend has noticed
-        or been told the end of the process, it has given the worker up, or the pool ends.
+        the end of the process or was told of it, it has given the worker up, or the pool ends.
         """
         ...
 
@@ -228,7 +228,7 @@ class Handle(Protocol):
         ...
 
     def after_fork_in_child(self) -> None:
-        """Forget the process: this process is a fork of its parent, and not the parent."""
+        """Forget the process: this process is a fork of its parent, and cannot wait for it."""
         ...
 
     def abandon(self) -> None:
@@ -453,8 +453,8 @@ def send_journal(sock: socket) -> journal.ResultJournal | None:
         if memory is None:
             sock.sendall(bytes(4))
             return None
-        # A worker that crashes writes its stack at the position of the file, so that is set behind
-        # the results.
+        # A worker that crashes writes its stack at the position of the file. So this position is
+        # set behind the results.
         os.lseek(fd, journal.SIZE, os.SEEK_SET)
         # macOS may close a file that is referred to only by descriptors on their way to another
         # process. The mapping keeps a descriptor of the file, so the file stays open until the

@@ -45,8 +45,8 @@ class Outbox:
         """
         self._number = number
         self._sock = sock
-        # The poller tells when the socket takes more bytes; None if the socket is not watched any
-        # more.
+        # The poller, which tells when the socket takes more bytes; None if it does not watch the
+        # socket any more.
         self._poller: Poller[Any] | None = poller
         self._to_flush = to_flush
         # The unsent messages. Each has the descriptors that are sent along with its first bytes.

@@ -52,7 +52,8 @@ def _report_again() -> None:
     """
     told = mark()
     if told is not None:
-        # The imports are here and not at the top, so that `import pmap` does not need them.
+        # The modules are imported here and not at the top, so that `import pmap` does not import
+        # them.
         from .._transport.framing import frame
         from .._transport.light_stdlib import socket
         from .._transport.protocol import make_again

@@ -18,8 +18,8 @@ Source = TypeVar("Source")
 # What one poll of the kernel returns: a list of pairs, each a ready descriptor and a bit mask of
 # its events.
 _Events: TypeAlias = list[tuple[int, int]]
-# A function that polls for a short time instead of waiting. Its argument is a poll of the kernel,
-# which it calls again and again. It returns the last result of the poll, or None.
+# A function that polls the kernel again and again for a short time, instead of waiting. Its
+# argument is the function that makes one poll. It returns the last result of a poll, or None.
 Spin: TypeAlias = Callable[[Callable[[], _Events]], "_Events | None"]
 
 # The values of EPOLLIN and EPOLLOUT; `select` has these names on Linux only.

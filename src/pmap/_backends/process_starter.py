@@ -105,7 +105,7 @@ class ProcessStarter:
             self.lifeline = _boot.Lifeline()
         if self.method == "spawn":
             return _launch.start_spawn(theirs, self.lifeline)
-        # If this module was never imported, there is no interpreter.
+        # This module makes all interpreters. If it was never imported, there is none.
         module = sys.modules.get("pmap._backends.interpreters")
         if getattr(module, "living", None):
             raise OSError(
@@ -195,7 +195,7 @@ class ProcessStarter:
         template.close()
 
     def close_lifelines(self) -> None:
-        """Close all lifelines, the pipes that workers watch; workers that are left end at this."""
+        """Close all lifelines, the pipes that workers watch; workers that are left end then."""
         lifeline, self.lifeline = self.lifeline, None
         for one in [*self._old_lifelines, *([] if lifeline is None else [lifeline])]:
             one.close()
@@ -208,7 +208,7 @@ class ProcessStarter:
         self.close_lifelines()
 
     def after_fork_in_child(self) -> None:
-        """Close the copies of lifelines and of fork servers' sockets that a fork has."""
+        """Close the copies of lifelines and of fork servers' sockets that this fork has."""
         self.close_lifelines()
         for template in self._take_templates():
             template.after_fork_in_child()

@@ -203,7 +203,8 @@ class ProcessBackend(Backend[Polled]):
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
         # Nothing at the caller refers any more to the units with these numbers (a unit is the
         # values of several names, pickled together), so workers are told to forget them. A
-        # finaliser may append a number at any time, so the length is read once.
+        # finaliser may append a number at any time, so the length is read only once, before the
+        # loop.
         dead = self._names.dead
         if dead:
             numbers = {dead.pop() for _ in range(len(dead))}
@@ -264,7 +265,7 @@ class ProcessBackend(Backend[Polled]):
         if worker in self._connections:
             connection = self._connections[worker]
             connection.handle.terminate()
-            # The worker may ignore SIGTERM. Because of this message it ends when it has run its
+            # The worker may ignore SIGTERM. This message ends it all the same, when it has run its
             # chunks.
             connection.stop()
 
@@ -378,8 +379,9 @@ class ProcessBackend(Backend[Polled]):
         ended, exitcode = connection.handle.reap()
         if not ended:
             return  # the fork server will report the exit code in a moment
-        # All bytes that the worker wrote are in the caller's socket by now. The caller might not
-        # find the socket's end: a process that the worker has started may hold the other end open.
+        # The worker has ended, so all bytes that it wrote are in the caller's socket by now, and
+        # are read here. The end of the socket may not come: a process that the worker has started
+        # may hold the other end open.
         yield from self._receive(connection, to_the_end=True)
         connection.hang_up()
         begun, salvaged = connection.held.salvage()
@@ -427,8 +429,8 @@ class ProcessBackend(Backend[Polled]):
 
     def has_lost_descriptors(self) -> bool:
         poller = self._poller
-        # Another thread may close the poller at this moment, and then clears the attribute before.
-        # So the attribute is read again after the check.
+        # Another thread may be closing the poller, but it clears the attribute first. So the
+        # attribute is read again after the check.
         return poller is not None and poller.has_lost_descriptors() and self._poller is poller
 
     def let_go(self) -> None:
@@ -465,7 +467,7 @@ class ProcessBackend(Backend[Polled]):
         self._to_flush.clear()
         self._failed.clear()
         self._unanswered.since.clear()
-        # A thread that waits in `poll` has to notice that no worker is left.
+        # A thread that waits in `poll` has to notice that no worker is left, so it is woken.
         self.wake()
 
     def after_fork_in_child(self) -> None:

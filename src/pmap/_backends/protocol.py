@@ -150,7 +150,7 @@ class Backend(ABC, Generic[Polled]):
         return False
 
     def finished_ahead(self, number: int) -> int:
-        """Return how many items of a call have ended without an event that tells it.
+        """Return how many items of a call have ended of which no event has told yet.
 
         `number` is the number of the call. The count may be too low. An item is not counted any
         more when the event with its result is returned. So code that first counts the items whose
@@ -161,7 +161,7 @@ class Backend(ABC, Generic[Polled]):
     def pack(self, work: Work) -> None:
         """Prepare a new call to be sent to workers; the thread that makes the call does this.
 
-        If the call cannot be sent, this method raises any exception.
+        If the call cannot be sent, this method raises an exception, which may be of any class.
         """
 
     @abstractmethod
@@ -264,11 +264,11 @@ class Backend(ABC, Generic[Polled]):
         return ALL_CHUNKS, None
 
     def flush(self) -> None:
-        """Send all messages to workers that were not sent yet."""
+        """Send workers all messages that were not sent to them yet."""
 
     @abstractmethod
     def poll(self, timeout: float | None) -> Polled:
-        """Wait until there is an event, and return a value for `collect`; it is never None.
+        """Wait until there is an event; return a value (never None), which `collect` takes.
 
         `poll` returns after `timeout` seconds at the latest (None: no limit). If there is an event
         already, it returns at once, and after a call of `wake` soon. `poll` must not lose an event:

@@ -46,7 +46,7 @@ class Sentinel:
             self._kqueue.close()
 
     def after_fork_in_child(self) -> None:
-        """Close this fork's copy of the descriptor; of a kqueue, a fork has no copy."""
+        """Close this fork's copy of the descriptor; forks get no copy of a kqueue."""
         if self._kqueue is None:
             os.close(self.fd)
         else:
@@ -54,8 +54,8 @@ class Sentinel:
 
     def abandon(self) -> None:
         """Do not close the descriptor: its number may belong to another open file by now."""
-        # A kqueue object that is deleted closes its number; before Python 3.11.7 and 3.12.1 even in
-        # a fork.
+        # When a kqueue object is deleted, it closes its number; before Python 3.11.7 and 3.12.1 it
+        # does so even in a fork.
         if self._kqueue is not None:
             keep(self._kqueue)
 
@@ -68,7 +68,7 @@ def sentinel_of(pid: int) -> Sentinel | None:
     if sys.platform == "win32":
         return None
     try:
-        if hasattr(os, "pidfd_open"):  # a Python that was built for an older Linux lacks it
+        if hasattr(os, "pidfd_open"):  # a Python built for an older Linux has no `pidfd_open`
             return Sentinel(os.pidfd_open(pid))
         new: Callable[[], _Kqueue] | None = getattr(select, "kqueue", None)
         return None if new is None else _watching(new(), pid)

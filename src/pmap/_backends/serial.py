@@ -31,7 +31,7 @@ class _Sent:
 
     @property
     def runs(self) -> bool:
-        """Whether a function further down in this thread's stack is running this chunk already."""
+        """Whether a caller of this code, further up in the stack, is running this chunk already."""
         return self.begun and self.finished is None and inside_item()
 
 
@@ -155,4 +155,4 @@ class SerialBackend(Backend[bool]):
         self._chunks.clear()
         self._happened.clear()
         self._forgotten.clear()
-        self._killed.clear()  # new workers may get the same numbers, and are not killed
+        self._killed.clear()  # new workers may get the same numbers, and these are not killed

@@ -7,9 +7,9 @@ from typing import Any
 def default_start_method() -> str:
     """Return the start method that a pool uses if the user does not name one.
 
-    If the program has set a start method with ``multiprocessing.set_start_method``, and it is not
-    the platform's default, it is this one. The default does not count: `multiprocessing` itself
-    sets it as soon as it is asked for its start method.
+    The pool uses the start method that the program has set with
+    ``multiprocessing.set_start_method``, unless that is the platform's default. The default does
+    not count, because `multiprocessing` itself sets it as soon as it is asked for its start method.
     """
     multiprocessing: Any = sys.modules.get("multiprocessing")
     # Another thread may be importing `multiprocessing` at this moment, so that the module lacks its

@@ -260,7 +260,7 @@ class Template:
         self._process.wait()
 
     def after_fork_in_child(self) -> None:
-        """Forget the fork server: this process is a fork of its parent, and not the parent."""
+        """Forget the fork server: this process is a fork of its parent, and cannot wait for it."""
         self.sock.close()
         self._has_received(*self._on_the_way)
         self._process.after_fork_in_child()

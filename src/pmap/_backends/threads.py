@@ -136,12 +136,13 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
                 wanted = partial(self._wanted, state, work.number)
                 for finished in self._run(state, worker, work, start, items, wanted):
                     tell(finished)
-                    # The variable `finished` would keep the results alive until the next chunk
-                    # comes.
+                    # If the variable `finished` were not deleted, it would keep the results alive
+                    # until the next chunk comes.
                     del finished
             if state.left:
                 return  # `abort` has already sent the event `WorkerEnded`
-            # These variables would keep the items alive until the next chunk comes.
+            # If these variables were not deleted, they would keep the items alive until the next
+            # chunk comes.
             del chunk, work, items
         tell(WorkerEnded(worker, begun=0))
 
@@ -295,7 +296,7 @@ def _take(state: _Thread, present: list[float]) -> bool:
     try:
         present.pop()
     except IndexError:
-        state.left = True  # `abort` has yet to set it, perhaps
+        state.left = True  # `abort` may not have set it yet
         return False
     return True
 

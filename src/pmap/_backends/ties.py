@@ -48,7 +48,7 @@ class Ties:
             return None
 
     def are(self, key: bytes | None, tracker: int | None) -> bool:
-        """Return whether the key and the tracker's descriptor are still these."""
+        """Return whether this object has the key `key` and the descriptor `tracker`."""
         return self.key == key and self._tracker == tracker
 
 

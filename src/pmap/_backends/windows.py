@@ -91,7 +91,7 @@ class Job:
             )
 
     def add(self, process: int) -> bool:
-        """Put the process with this handle, and all processes that it starts later, into the job.
+        """Put the process with the handle `process` into the job, and all that it starts later.
 
         Return False if Windows refuses: this program may be in a job that allows no other jobs.
         """
@@ -203,9 +203,9 @@ def start(sock: socket) -> WindowsProcess:
         creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
     )
     try:
-        # The worker waits for its socket, so it has not yet started any process, which would not be
-        # in the job. If this process ends before the next line, the worker reads the end of its
-        # input.
+        # The worker waits for its socket, so it has not started any process yet that would be
+        # outside the job. If this process ends before the next line, the worker reads the end of
+        # its input.
         job.add(int(getattr(popen, "_handle")))  # noqa: B009  # typeshed does not have it
         assert popen.stdin is not None
         # OSError means that the program that was started has ended, or does not read its input. Its

@@ -100,7 +100,7 @@ class Call(NamedTuple):
         call = self if options.progress is False else self._replace(progress=options.progress)
         if options.trace is False:
             return call
-        from .._trace.recording import recording_of  # imported only when a call is traced
+        from .._trace.recording import recording_of  # imported only for a call that is traced
 
         label = f"{call.verb}({name_of(call.function)})"
         return call._replace(trace=recording_of(options.trace, label))
@@ -136,7 +136,7 @@ def star(verb: str, function: object, rows: object, rules: RunRules = _USUAL) ->
 
 
 def calls(verb: str, given: tuple[object, ...], rules: RunRules = _USUAL) -> Call:
-    """Return the call of each function in `given`; the functions take no arguments.
+    """Return a `Call` that runs each of the functions `given`, which take no arguments.
 
     Raises:
         TypeError: one of them cannot be called, or a worker cannot run it.

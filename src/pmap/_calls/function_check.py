@@ -50,8 +50,8 @@ def checked_function(
         ]
     else:
         return function
-    # The error message suggests to define a named function that calls the user's function: a lambda
-    # would be harder to send and to read.
+    # The error message suggests a named function that calls the user's function: a lambda would be
+    # harder to send and to read.
     lines = [f"def run({_PARAMETER[rest]}):"]
     lines += ["    " + line.format(call=f"{name}({_PARAMETER[rest]})") for line in body]
     wrapper = "\n".join("    " + line for line in [*lines, "", f"{verb}(run, {rest})"])
@@ -61,7 +61,8 @@ def checked_function(
     )
 
 
-# The parameters of the function that an error message suggests, by the arguments of the verb.
+# An error message suggests a function. These are the parameters of that function, for each kind of
+# arguments of the verb.
 _PARAMETER = {"xs": "x", "rows": "*row", "*args": "*args"}
 
 

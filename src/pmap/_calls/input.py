@@ -126,13 +126,13 @@ def _left(iterable: object, read: int, only_reliable: bool) -> int | None:
         if isinstance(iterable, Sized):
             return max(0, len(iterable) - read)
         hint = length_hint(iterable, -1)
-    except Exception:  # a user's `__len__` may raise anything; without a length only less is shown
+    except Exception:  # a user's `__len__` may raise anything; the length is only for display
         return None
     return None if hint < 0 else hint
 
 
 class Input:
-    """The input of a stream: iterables that are read together, with one element of each an item.
+    """The input of a stream: iterables that are read together; an item has one element of each.
 
     `ended` is true when one of the iterables has ended, or has raised an exception.
     """

@@ -33,7 +33,7 @@ _GATHER: Final = 0.01
 # At most this many outcomes that could not be written are kept to be written later. A later run has
 # to compute all other items again.
 _MOST_UNWRITTEN: Final = 100_000
-# So many keys are looked up in one transaction; the number is small, so that the thread can write
+# This many keys are looked up in one transaction; the number is small, so that the thread can write
 # in between.
 _TOGETHER: Final = 5_000
 
@@ -94,8 +94,8 @@ class Session:
             raise
         # The outcomes that the thread of the session has not taken yet.
         self._outcomes: deque[Outcome] = deque()
-        # What else the thread of the session has to do: end calls, and give warnings. None asks it
-        # to look for outcomes, in the deque and in the file.
+        # What else the thread of the session has to do: end calls, and give warnings. The value
+        # None asks it to look for outcomes, in the deque and in the file.
         self._queue: SimpleQueue[_End | str | None] = SimpleQueue()
         # Whether the thread may be waiting for the queue while the deque is empty.
         self._idle = True
@@ -104,8 +104,8 @@ class Session:
         self._unwritten: list[Outcome] = []
         self._error: CheckpointError | None = None
         self._last_beat = monotonic()
-        # Items that a thread will run only while it waits for results of its call: the number of
-        # that thread, by the key of the item.
+        # For each item that a thread will run only while it waits for results of its call: the
+        # number of that thread, by the key of the item.
         self.threads: dict[bytes, int] = {}
 
     # --- for the threads that make calls ---------------------------------------------------------
@@ -169,7 +169,7 @@ class Session:
     def _work(self) -> None:
         try:
             self._serve()
-        except BaseException as error:  # whatever it is, no call may wait for its end for ever
+        except BaseException as error:  # no call may wait for ever, whatever the error is
             self._end_all(error)
             raise
 
@@ -321,7 +321,7 @@ def enter(path: str) -> Session:
 
 
 def entered(session: Session) -> None:
-    """Record that the call for which `enter` was called is added now, or will never be."""
+    """Record that the call that `enter` was called for is now added, or never will be."""
     with _sessions_lock:
         session._awaited -= 1
         if session._awaited or session._calls:

@@ -23,7 +23,7 @@ CLAIMED, DONE, FAILED = range(3)
 BUSY: Final = 20.0
 # Further SQLite settings for each connection; only tests use them.
 SETTINGS: tuple[str, ...] = ()
-# So many keys are looked up in one query: older versions of SQLite take at most 999 parameters.
+# This many keys are looked up in one query: older versions of SQLite take at most 999 parameters.
 _KEYS: Final = 500
 
 _SCHEMA: Final = """
@@ -92,7 +92,8 @@ class Store:
         run = self._connection.execute
         application, version = self._marks()
         if application != APPLICATION_ID and self._has_tables():
-            # Another process may just have made the file, so the file's marks are read again.
+            # Another process may just have made the file, so the marks that identify a checkpoint
+            # are read again.
             application, version = self._marks()
             if application != APPLICATION_ID:
                 raise CheckpointError(self.path, "is a database of another program")

@@ -30,7 +30,7 @@ FULL: Final = 1.25
 class Advice(NamedTuple):
     """One piece of advice."""
 
-    change: bool  # whether the user should change something; if not, it is only information
+    change: bool  # whether the user should change something; otherwise it is mere information
     text: str
 
 

@@ -105,7 +105,7 @@ class Facts:
 
     @property
     def is_linux(self) -> bool:
-        """Whether this is Linux, the system on which pmap is tested most."""
+        """Whether this is Linux, the system on which pmap is tested."""
         return self.system == "linux"
 
     @property

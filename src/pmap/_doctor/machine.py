@@ -136,7 +136,7 @@ def group_memory(membership: str = MEMBERSHIP, root: str = ROOT) -> Room:
 
 
 def group_tasks(membership: str = MEMBERSHIP, root: str = ROOT) -> Limit:
-    """Return limit and use of that cgroup that allows the fewest more processes and threads."""
+    """Return limit and use of the cgroup that has room for the fewest processes and threads."""
     found = [
         _bounded(folder, "pids.max", "pids.current")
         for _, folder in group_folders("pids", membership, root)
@@ -175,7 +175,7 @@ def has_memfd() -> bool:
 
 
 def limit(name: str, used: Callable[[], int] | None = None) -> Limit:
-    """Return that limit of this process which the module `resource` calls `name`.
+    """Return the limit of this process with the name `name` in the module `resource`.
 
     If the system does not have this limit, all values of the result are None.
     """

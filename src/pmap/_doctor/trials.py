@@ -27,7 +27,7 @@ Said: TypeAlias = tuple[int, int | None, str | None]
 
 
 def try_methods() -> tuple[tuple[Trial, ...], Worker | None]:
-    """Try each start method; return the outcomes, and the facts about a default worker."""
+    """Try each start method; return the outcomes, and facts about a worker of the default one."""
     trials: list[Trial] = []
     known: Worker | None = None
     for method in START_METHODS:

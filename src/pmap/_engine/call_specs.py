@@ -41,7 +41,7 @@ class CallSpecs:
         return spec
 
     def notice_new_code(self) -> bool:
-        """Return whether the program has loaded a module again since the last such question."""
+        """Return whether the program has loaded a module again since this was last called."""
         version = code_version()
         if version == self._code:
             return False

@@ -35,8 +35,8 @@ from .shown_progress import watch_no_more, watch_progress
 from .state import EngineState
 from .worker_list import WorkerList
 
-# A thread whose request another thread has to carry out checks at this interval, in seconds,
-# whether that is done.
+# If another thread has to carry out a request, the thread that made the request checks at this
+# interval, in seconds, whether that is done.
 _MOMENT = 0.005
 # A caller may give a function `watch` for its call. A thread that waits for its call, while another
 # thread runs the engine's loop, calls `watch` each time that this many seconds have passed.
@@ -200,8 +200,8 @@ class Driver:
     def await_end(self, job: Job) -> None:
         """Wait until a submitted job is over.
 
-        If this thread holds the engine's lock, return at once: the job could not end while it
-        waits.
+        If this thread holds the engine's lock, return at once: the job could not end while this
+        thread waits.
         """
         under_way = job.number in self._state.jobs or job.number in self._state.writing
         if under_way and not self.holds_lock():
@@ -433,7 +433,7 @@ class Driver:
             self._leadership.ensure_leader()
 
     def finished_ahead(self, job: Job) -> int:
-        """Return how many items have ended without a report from their worker, as far as known."""
+        """Return how many items have ended that no worker has reported yet, as far as known."""
         return self.backend.finished_ahead(job.number)
 
     def withdraw(self, job: Job) -> bool:
@@ -445,7 +445,7 @@ class Driver:
     def withdraw_all(self) -> None:
         """Cancel all jobs of which no item has begun.
 
-        If workers are being started, the same number of jobs at the front of the queue go on.
+        The first jobs in the queue go on, as many as there are workers that are being started.
         """
 
         def withdraw() -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def begin_keeping(job: Job, state: EngineState) -> "Keeping | None":
-    """Open the checkpoint file of a call, which is to keep the call's results.
+    """Open the checkpoint file in which the results of a call are kept.
 
     Return None if the call has no checkpoint.
 

@@ -31,7 +31,7 @@ _WARM = 1.0
 
 
 class Leadership:
-    """Lets one thread at a time run the engine's loop, and some thread while there is work."""
+    """Lets at most one thread run the engine's loop, and at least one while there is work."""
 
     def __init__(
         self, state: EngineState, idle_timeout: float | None, owner: "weakref.ref[object]"
@@ -129,8 +129,8 @@ class Leadership:
     def _stop_leading(self, me: int) -> None:
         self._state.leader.release(me)
         # From here on another thread can become the leader. Another thread may have closed the pool
-        # while this thread was in the loop; then it has left it to this thread to close the
-        # backend.
+        # while this thread was in the loop. Then that thread has left it to this thread to close
+        # the backend.
         if self._state.closed and self._backend.is_open:
             try:
                 if self._state.leader.claim(me):
@@ -158,9 +158,9 @@ class Leadership:
             state.enter()
         while not reached():
             # `polls_until` tells other threads how long this thread waits. It is infinite before
-            # this thread reads the alarm. If another thread sets an earlier alarm afterwards, it
-            # sees that this thread waits for longer, and wakes this thread; if it does so before
-            # the wait, the wait ends at once. If the other thread sets its alarm before, this
+            # this thread reads the alarm. If another thread sets an earlier alarm after that, it
+            # sees that this thread waits for longer, and wakes this thread; a wake-up that comes
+            # before the wait ends the wait at once. If the other thread sets its alarm before, this
             # thread reads that alarm here.
             state.polls_until = inf
             alarm = state.alarm
@@ -284,7 +284,8 @@ class Leadership:
         if self._backend.has_cache:
             self._state.post(partial(self._cool, _WARM))
         self.claim(me, self._work_on)
-        # The list tells that this thread waits for work, so it creates no file until it is woken.
+        # The list `waiting_threads` says that this thread waits for work, so it creates no file
+        # until it is woken.
         waiting_threads.append(self)
 
     def _work_on(self) -> None:
@@ -310,8 +311,8 @@ class Leadership:
         # its state is in order, as when the system refuses to poll: no other thread runs the loop,
         # so the jobs in progress would never end.
         self._state.poisoned = self._state.poisoned or error
-        # The engine handles this empty request, finds itself marked, resets itself, and fails all
-        # jobs in progress.
+        # To handle this empty request, the engine finds the mark, resets itself, and fails all jobs
+        # in progress.
         self._state.post(lambda: None)
 
     def _idle_for_too_long(self) -> bool:

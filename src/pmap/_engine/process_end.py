@@ -58,7 +58,7 @@ class ProcessEnd:
         return self._backend.is_left()
 
     def hear_reports(self, seconds: float) -> None:
-        """Pass on for `seconds` what workers print and log at their end: no loop does it now."""
+        """Pass on for `seconds` what workers print and log at their end: no loop runs now."""
         if self._backend.is_open and not self._backend.runs_in_poll:
             for event in self._backend.collect(self._backend.poll(seconds)):
                 if isinstance(event, Report):

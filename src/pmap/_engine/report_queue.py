@@ -1,4 +1,4 @@
-"""The queue of reports: the caller gets here what items print and log in workers."""
+"""The queue of reports, by which the caller gets what items print and log in workers."""
 
 import threading
 from collections import deque
@@ -7,7 +7,7 @@ from .._jobs.reports import Report, pass_on
 
 
 class ReportQueue:
-    """Passes reports on in order, and each before a result that came after it is handed out.
+    """Passes reports on in order, and before any results that came after them.
 
     A report is output, a log record or a warning of an item that ran in a worker process.
 

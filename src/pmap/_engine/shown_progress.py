@@ -1,4 +1,4 @@
-"""Shows the progress of calls; the module that does so is imported only if a call asks for that."""
+"""Shows the progress of calls; the module for that is imported only if a call asks for it."""
 
 from .._jobs.job import Job
 

@@ -66,7 +66,7 @@ class Leader(dict[int, int]):
 
 
 class WorkerEnd:
-    """Will hold how a worker has ended; it is made before the end, for code that asks for it."""
+    """Will hold how a worker has ended; it is made before that, for code that asks for it."""
 
     exitcode: int | None = None  # the exit code of the worker's process; None before its end
 
@@ -87,8 +87,8 @@ class EngineState:
         # checkpoint (a file that keeps results).
         self.writing: dict[int, Job] = {}
         self.over: deque[Job] = deque()  # jobs whose outcome is known, but not yet told to callers
-        # Reports are what items print and log. The caller gets a report before it gets a result
-        # that came after the report.
+        # Reports are what items print and log. The caller gets a report before the results that
+        # came after the report.
         self.reports: Final = ReportQueue()
         self.items_done: int = 0  # how many items are finished, counted over all calls
         self.closed = ""  # why the pool takes no more calls; empty if it takes calls
@@ -182,7 +182,8 @@ class EngineState:
         # meanwhile.
         self.alarm = self._deadlines.next(self.scheduler.alarm)
         if self.alarm is not None and self.alarm < self.polls_until:
-            # The thread in the engine's loop waits for too long: it would miss the new alarm.
+            # The thread in the engine's loop waits for too long and would miss the new alarm, so it
+            # is woken.
             self.backend.wake()
 
     def _tell(self) -> None:
@@ -419,7 +420,7 @@ class EngineState:
             self.backend.on_idle()
 
     def _hand_over(self, job: Job) -> None:
-        """Hand out the outcome of a job; if there is a checkpoint, when it has the results."""
+        """Hand out the outcome of a job when the job's checkpoint, if any, has all its results."""
         keeping, job.keeping = job.keeping, None
         if keeping is None:
             self.over.append(job)
@@ -428,7 +429,7 @@ class EngineState:
         def hand_over() -> None:
             if self.writing.pop(job.number, None) is not None:
                 self.over.append(job)
-            self._obey([])  # if the pool is closed, this job may be the last one to end
+            self._obey([])  # a closed pool may have been waiting for the end of this job
 
         def written(error: Exception | None) -> None:
             job.unkept = error
@@ -455,8 +456,8 @@ class EngineState:
     def tidy(self, idle: bool = False) -> None:
         """Close the backend if the pool has no workers and no jobs, and will need none soon.
 
-        Only the thread in the engine's loop calls this method, with the lock: else another thread
-        could start a worker between the check and the closing. `idle`: workers were idle for long.
+        Only the thread in the engine's loop calls this method, with the lock: otherwise another
+        thread could start a worker between check and closing. `idle`: workers were idle for long.
         """
         unused = not self.scheduler.workers and not self.scheduler.busy
         if unused and (idle or self.closed):

@@ -1,4 +1,4 @@
-"""The list of a pool's workers: some programs read the private `Pool._pool` of multiprocessing."""
+"""The list of a pool's workers, for programs that read the private attribute `Pool._pool`."""
 
 import threading
 from functools import partial

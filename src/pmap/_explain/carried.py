@@ -1,4 +1,4 @@
-"""What goes to a worker with a function, such as globals, and whether it can be sent."""
+"""What goes to a worker with a function, such as globals, and whether all that can be sent."""
 
 import functools
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class Carried(NamedTuple):
 def carried_by(function: Callable[..., object], like: SentNames | None) -> Carried:
     """Return what a new worker gets with `function`.
 
-    `like` has the names that were sent to workers of the pool; None if these are no processes.
+    `like` has the names that were sent to workers of the pool; None if it has no worker processes.
     """
     sent_names = SentNames() if like is None else SentNames(like.inherits, like.imports)
     name = name_of(function)
@@ -92,5 +92,5 @@ def _is_opened(value: object, path: list[str]) -> bool:
 def _size_of(value: object) -> int:
     try:
         return pickled(value)[0]
-    except Exception:  # to pickle a value runs its own methods, which may raise anything
+    except Exception:  # to pickle a value runs methods of the value, which may raise anything
         return 0

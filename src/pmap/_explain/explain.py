@@ -32,13 +32,15 @@ from .source import Source
 from .trial import Batch, Measured, Trial, pickled, same
 from .verdict import Known, verdict_of
 
-_BUDGET = 0.5  # seconds for which items are tried; an item that has begun is finished
-_LONG = 1.5  # seconds of the first item from which on no other item is tried
-_LATEST = 5.0  # seconds after which no more items are tried, for whatever reason it took so long
+# Items are tried for this many seconds; an item that has begun then still runs to its end.
+_BUDGET = 0.5
+_LONG = 1.5  # if the first item takes this many seconds, no other item is tried
+_LATEST = 5.0  # after this many seconds no more items are tried, for whatever reason
 _BATCH = 0.03  # seconds that the items of one batch should take together
-_LOOK = 0.06  # the same for a batch during which a thread tests the interpreter's lock
+_LOOK = 0.06  # seconds that a batch should take if a thread tests the interpreter's lock
 _LOOKS = (0, 2)  # the numbers of the batches during which a thread tests the interpreter's lock
-_SHORTEST = 1e-6  # seconds that an item is taken to need at least, to compute a batch's size
+# To compute the size of a batch, an item is taken to need at least this many seconds.
+_SHORTEST = 1e-6
 # If all items together have run for this many seconds, other work of the machine is spread evenly
 # over them.
 _ENOUGH = 0.1
@@ -219,8 +221,8 @@ def _try_items(asked: Asked, runner: Runner, needs: Needs | None, tried: _Tried)
         tried.batches += 1
         _try_some(asked, runner, trial, taken, looks, needs, tried)
         measured = tried.measured
-        # The budget is for the items alone: the time in which a worker imports the function is not
-        # in it.
+        # The budget is for the items alone: it does not contain the time in which a worker imports
+        # the function.
         spent = tried.cold.seconds + tried.looked_at.seconds + tried.timed.seconds
         late = perf_counter() - begin > _LATEST
         if tried.is_over or late or spent > (_BUDGET if tried.timed.items else _LONG):
@@ -250,7 +252,7 @@ def _try_some(
     tried.items += len(batch.indices)
     limit = asked.timeout and asked.timeout * len(batch.indices)
     (found,) = runner.run(trial, [batch], timeout=limit, chunksize=1)
-    # An exception of an item is in the measurements. A `Failure` here is one of pmap.
+    # Exceptions of items are part of the measurements. So a `Failure` here is a failure of pmap.
     if isinstance(found, Failure):
         tried.is_over = True
         if isinstance(found.error, TransportError):
@@ -356,8 +358,7 @@ def _payload(size: int) -> int:
 def _packing(tried: _Tried, size_in: int, size_out: int, workers: int) -> float:
     """Return for one item the seconds of pickling and loading by which a call becomes longer.
 
-    The caller pickles the arguments and loads the results. The workers do the rest, at the same
-    time as each other.
+    The caller pickles the arguments and loads the results. The workers share the rest.
     """
     given = tried.packing / tried.arguments if tried.arguments and size_in > _PLAIN else 0.0
     measured = tried.measured

@@ -5,8 +5,8 @@ from html import escape
 
 from .texts import bytes_text, seconds_text, times_text
 
-# If a function brings at least this many bytes with it, the explanation names the object that takes
-# most of them.
+# If at least this many bytes go to the workers with a function, the explanation names the object
+# that takes most of them.
 _WORTH_A_NAME = 10_000
 
 

@@ -16,17 +16,18 @@ from .trial import Reply, burn, same
 _BURN = 0.0025
 # In a measurement, a process makes this many burns (computations that only use a processor).
 _IN_A_ROW = 16
-_TIMES = 4  # each measurement is made at least this often
+_TIMES = 4  # each measurement is made at least this many times
 _AGREE = 1.15  # two measurements that differ by no more than this factor count as equal
 _LONGEST = 1.5  # seconds after which no measurement is repeated, even if the results differ
-_CALLS = 10  # a call of one item is made this often, to measure what a call costs by itself
+# A call of one item is made this many times, to measure what a call costs by itself.
+_CALLS = 10
 # A measured call of many items should take at least this many seconds; if it does not, it is made
 # again with more items.
 _LONG_ENOUGH = 0.05
 _MOST = 20_000  # a call for measurement has at most this many items
 # All items and results of a call for measurement have at most this many bytes together.
 _MOST_BYTES = 1 << 26
-_LARGEST = 1 << 23  # in a call for measurement, an item and its result have at most this many bytes
+_LARGEST = 1 << 23  # most bytes of an item and its result in a call for measurement
 _STEPS = 10_000
 
 

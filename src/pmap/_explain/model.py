@@ -11,7 +11,8 @@ from .._scheduling.chunk_sizes import chunk_size
 # The schedule is computed chunk by chunk if there are at most this many chunks; with more chunks
 # that would change little.
 _MOST_CHUNKS = 5000
-_NO_GAIN = 1.05  # several workers that are not faster than one by this factor are no gain
+# Several workers are no gain if together they are not faster than one by this factor.
+_NO_GAIN = 1.05
 
 
 class ItemCost(NamedTuple):
@@ -48,7 +49,7 @@ class Overhead(NamedTuple):
 
 
 class Workers(NamedTuple):
-    """The workers of a pool, as numbers for a computation.
+    """The workers of a pool, as numbers for the computation of a call's time.
 
     Attributes:
         limit: how many workers there may be.

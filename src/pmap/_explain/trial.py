@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .._transport.by_value.role import Role
 
 _PAUSE = 0.001  # seconds between two tests of whether the interpreter's lock is free
-# When a thread that slept wakes up, it needs the interpreter's lock. If Python code holds the lock,
-# the thread gets it after 5 ms; if the lock is free, the thread is late by at most this many
+# When a thread wakes up after a sleep, it needs the interpreter's lock. If Python code holds the
+# lock, the thread gets it after 5 ms. If the lock is free, the thread is late by at most this many
 # seconds.
 _LATE = 0.0005
 _TIMES = 5  # how often the clocks are read to find out how long reading them takes
@@ -84,7 +84,7 @@ class Measured:
 
 
 class Batch:
-    """A batch of items; a worker runs one after the other.
+    """A batch of items, which a worker runs one after the other.
 
     Attributes:
         indices: the indices of the items in the input.
@@ -223,7 +223,7 @@ class _Watch:
         return perf_counter(), thread_time(), process_time(), self._queued.seconds()
 
     def add(self, measured: Measured, begin: tuple[float, ...], items: int) -> None:
-        """Add to `measured` the times of the items that have run since `begin`."""
+        """Add to `measured` the times of the items that have run since the time `begin`."""
         passed = zip(_between(begin, self.now()), self._nothing, strict=True)
         seconds, own, all_threads, queued = [max(0.0, item - empty) for item, empty in passed]
         measured.items += items

@@ -23,7 +23,7 @@ _said: set[str] = set()
 
 
 def warn_of_what_is_carried(payload: "Payload", needs: "Needs", function: str) -> None:
-    """Warn if each worker gets a copy of a random generator or large value of a function.
+    """Warn if workers get copies of a random generator or a large value with a function.
 
     Args:
         payload: the pickle of the function.

@@ -16,7 +16,7 @@ from .._transport.environment import current_directory
 # After this many calls of `directory_now` this module imports `ctypes`: the import takes as long as
 # it saves in this number of calls.
 _WORTH = 100
-_SIZE = 4096  # most bytes of a path that `_read` can return; `os.getcwd` reads longer ones
+_SIZE = 4096  # longest path in bytes that `_read` can return; `os.getcwd` reads longer ones
 
 _calls = 0  # how often the directory was asked for before `ctypes` was imported
 # A function that returns the path as bytes; it returns None if there is no path, or if the path is
@@ -44,7 +44,7 @@ def directory_now() -> str | None:
 
 
 def _prepare() -> None:
-    """Set `_read` to the `getcwd` of the C library, called without a release of the GIL."""
+    """Set `_read` to the `getcwd` of the C library, called so that it keeps the GIL."""
     global _read
     if os.name != "posix" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return

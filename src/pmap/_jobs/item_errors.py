@@ -94,13 +94,14 @@ def _restored(
         unsent = ResultPicklingError(
             name, text, function=item.function, index=item.index, input=item.input
         )
-        # Something like `SystemExit` was raised while the result was pickled: the worker has sent
-        # that exception, too.
+        # Pickling the result has raised `SystemExit` or the like: the worker has sent that
+        # exception, too.
         if data is not None:
             return unsent, _as_cause(unsent, loads(data))
         return unsent, unsent
     if kind == TOO_LONG:
-        # The exception gets no traceback here: the worker has sent one, which is added later.
+        # The exception gets no traceback here: the worker has sent one, and `restore` adds it
+        # later.
         late = too_late(item, limit, "", False)
         return late, late
     cause: BaseException | None = None
@@ -180,8 +181,8 @@ def unloaded_result(error: BaseException, item: Item) -> Exception:
 def too_late(item: Item, limit: float | None, stack: str, as_text: bool) -> TaskTimeout:
     """Return the error of an item that ran for longer than `limit` seconds.
 
-    `stack` tells where the item was; `readable_stack` returns it. The function `restore` explains
-    `as_text`.
+    `stack`, which `readable_stack` returns, tells where the item was. The function `restore`
+    explains `as_text`.
     """
     error = TaskTimeout(
         limit=limit or 0.0,

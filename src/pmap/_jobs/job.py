@@ -17,7 +17,7 @@ class _NotDone:
     """The type of `_NOT_DONE`, which is the only object of this type."""
 
 
-# Takes the place of a result in the list of results while the item has no result yet.
+# Stands in the list of results in place of a result that is not there yet.
 _NOT_DONE = _NotDone()
 
 
@@ -45,7 +45,7 @@ class JobOwner(Protocol):
         ...
 
     def finished_ahead(self, job: "Job") -> int:
-        """Return how many items have ended without a report from their worker, as far as known."""
+        """Return how many items have ended that no worker has reported yet, as far as known."""
         ...
 
     def run_until(self, reached: Callable[[], bool]) -> None:
@@ -137,7 +137,7 @@ class Job(Work):
         self.failed += 1
 
     def lose(self, index: int, error: Exception) -> None:
-        """Record that an item has no result, because its worker has ended before the item."""
+        """Record that an item has no result, because its worker has ended while it had the item."""
         self.fail(index, error)
         self._finished(1)
 
@@ -177,7 +177,7 @@ class Job(Work):
         return self.total
 
     def finished_ahead(self) -> int:
-        """Return how many items have ended without a report from their worker, as far as known."""
+        """Return how many items have ended that no worker has reported yet, as far as known."""
         return self._owner.finished_ahead(self)
 
     def _cancel(self) -> None:
@@ -217,7 +217,7 @@ class Job(Work):
                 self.unkept.results = self.results_of_unkept()
 
     def results_of_unkept(self) -> object:
-        """Return the results, for the error that tells that the checkpoint file lacks some."""
+        """Return the results, for the error that says that the checkpoint file lacks some."""
         return self.values
 
     def _collect_failures(self) -> None:

@@ -1,4 +1,4 @@
-"""A note for a NameError or the like, raised in a worker by a name that the caller has."""
+"""A note for errors like NameError: the name that is missing in the worker exists at the caller."""
 
 import re
 import sys

@@ -1,6 +1,6 @@
 """A notifier: one thread tells other threads without a lock that there is new data.
 
-A notifier is right without the GIL, too: a list has a lock of its own, so each `append`, `pop` and
+A notifier works without the GIL, too: a list has a lock of its own, so each `append`, `pop` and
 `remove` is one step. No data is missed either. The thread with new data stores the data, then looks
 for callbacks; the thread that waits stores its callback, then looks for data. Each store takes the
 lock of a list, dict, deque or object, which is a memory fence, so at least one of the two threads

@@ -36,7 +36,7 @@ def cut(error: BaseException) -> bool:
         trace.tb_next = without_own_frames(trace.tb_next)
     seen = {id(error)}
     errors = [error]
-    while errors:  # no recursion, because a chain of exceptions may be long
+    while errors:  # this is no recursion, because a chain of exceptions may be long
         errors += _cut_linked(errors.pop(), seen)
     return True
 
@@ -67,9 +67,9 @@ def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
         and isinstance(cause, TypeError)
         and cause.__traceback__ is None
     ):
-        # Python does not have to show the exception that pickle raised: the message of `error`
-        # contains its message, and no line of the user's code led to it. Setting `__cause__` also
-        # hides `__context__`.
+        # The exception that pickle raised need not be shown: the message of `error` contains its
+        # message, and no line of the user's code led to it. Setting `__cause__` also hides
+        # `__context__`.
         error.__cause__ = None
         error.__context__ = cause
     return others

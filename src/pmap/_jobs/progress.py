@@ -46,8 +46,8 @@ def watch(job: Job) -> None:
     if tell is None:
         return
     one = _Watch(job, tell)
-    # The last update is arranged before the first update is made. So a function or bar that got the
-    # first update also gets the last one, wherever Ctrl-C interrupts this code.
+    # The call of the last update is arranged before the first update is made. So a function or bar
+    # that got the first update also gets the last one, wherever Ctrl-C interrupts this code.
     _watches[job.number] = one
     job.when_over(one.end)
     if not job.over:
@@ -72,7 +72,7 @@ def _teller(show: Show) -> Teller | None:
 
 
 def _is_seen() -> bool:
-    """Return whether a bar on stderr would be seen: by a terminal or a notebook."""
+    """Return whether anybody would see a bar on stderr, in a terminal or a notebook."""
     try:
         return sys.stderr.isatty() or _is_notebook()
     except Exception:
@@ -102,7 +102,7 @@ class _Watch:
         says_nothing = name == "<lambda>" or job.call.verb == "pcall"
         self._label = job.call.verb if says_nothing else name
         self._told: _Counts | None = None
-        self._lock = threading.Lock()  # a thread holds it while it calls the function or bar
+        self._lock = threading.Lock()  # a thread holds this lock while it calls the function or bar
         self._holder: int | None = None
         self._over = False
         self._has_ended = False
@@ -124,8 +124,8 @@ class _Watch:
                     self._call(counts, finished=False)
             finally:
                 self._lock.release()
-            # While this thread held the lock, another thread may have ended the call, and found the
-            # lock held.
+            # While this thread held the lock, another thread may have ended the call. That thread
+            # found the lock held, so the last update is made here.
             if self._over:
                 self.end()
 
@@ -169,8 +169,8 @@ class _Watch:
         if not (job.over or job.call.rules.retries):
             done += job.finished_ahead()
         if self._told is not None:
-            # A result that is on its way to the caller at this moment may be in neither number. So
-            # the number is kept from falling.
+            # A result that is on its way to the caller at this moment may be in neither number, so
+            # the sum may be too low. The number that is shown never falls.
             done = max(done, self._told[0])
         total = job.known_total
         done = done if total is None else min(done, total)

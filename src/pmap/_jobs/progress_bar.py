@@ -31,7 +31,8 @@ class Bar:
             bar = self._bar = _bar_kind()(
                 desc=event.label if self._label is None else self._label,
                 total=event.total,
-                # tqdm need not leave out any `update`, because pmap makes only a few of them.
+                # With these two values tqdm draws each `update` at once: pmap makes only a few of
+                # them.
                 mininterval=0,
                 miniters=1,
             )

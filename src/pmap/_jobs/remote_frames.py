@@ -179,7 +179,7 @@ def _remember(file: str, line: int, source: str) -> None:
     """
     import linecache
 
-    # This module may not be the standard one: a program may have a `linecache` of its own.
+    # `linecache` may not be the standard module: a program may have one of that name.
     if not hasattr(linecache, "getlines") or linecache.getlines(file):
         return
     lines = ["\n"] * (line - 1) + source.splitlines(keepends=True)

@@ -37,7 +37,7 @@ class Report(NamedTuple):
 
 
 def streams_of_caller() -> "tuple[Stream, Stream]":
-    """Return what workers have to know of this process's stdout and stderr: encodings etc."""
+    """Return what workers have to know about this process's stdout and stderr."""
     return _described(sys.stdout), _described(sys.stderr)
 
 
@@ -66,8 +66,8 @@ def pass_on(report: Report) -> None:
     """Pass a report on to a stream, a logger or `warnings`; ignore all errors but Ctrl-C."""
     try:
         if report.kind in (protocol.OUTPUT, protocol.ERRORS):
-            # While progress bars are shown, whole lines are written above the bars. Half a line is
-            # not: tqdm would draw a bar over it.
+            # While progress bars are shown, whole lines are written above the bars. That is not
+            # done for half a line, because tqdm would draw a bar over it.
             with above_bars() if report.data.endswith(b"\n") else nullcontext():
                 _use_stream(report.work, report.kind, lambda stream: _write(stream, report.data))
         elif report.kind == protocol.FLUSH:
@@ -110,8 +110,8 @@ def _write(stream: TextIO, data: bytes) -> None:
         else:
             stream.write(data.decode(encoding, "backslashreplace"))
     if not data.endswith(b"\n"):
-        # A text without a newline comes when its item has ended. No newline may follow to flush the
-        # stream, so it is flushed here.
+        # Text without a newline comes when its item has ended. The stream is flushed here, because
+        # no newline may follow that flushes it.
         stream.flush()
 
 
@@ -144,8 +144,8 @@ def _record(state: dict[str, Any], report: Report) -> "logging.LogRecord":
     return record
 
 
-# The warnings that were shown, for files whose module this process has not imported. Python keeps
-# this for an imported module in the module's `__warningregistry__`.
+# For files whose module this process has not imported: the warnings of the file that were shown.
+# For an imported module, Python keeps them in the module's `__warningregistry__`.
 _elsewhere: dict[str, dict[Any, Any]] = {}
 
 

@@ -17,7 +17,7 @@ from .notifier import Notifier
 
 
 class Part(NamedTuple):
-    """Results that came together: those of some items in a row, the first one at index `start`.
+    """The results of some items in a row, which came together; the first item is at index `start`.
 
     `failures` has the errors of failed items, by their offset from `start`.
     """
@@ -125,7 +125,7 @@ class StreamJob(Job):
                 self.fill(start, [None] * count, dict.fromkeys(range(count), self.late))
 
     def results_of_unkept(self) -> None:
-        return None  # the consumer has already taken all results, so the error need not hold them
+        return None  # the consumer has taken all results already, so the error need not have them
 
     def settle(self) -> None:
         super().settle()
@@ -168,7 +168,7 @@ class StreamJob(Job):
         return self.over or (start in self._by_start if self._ordered else bool(self._parts))
 
     def tell(self, waiter: Callable[[], object], start: int) -> None:
-        """Call `waiter` once, in any thread, when `has` becomes true, or at once if it is."""
+        """Call `waiter` once, in any thread, when `has` becomes true; now if it is true."""
         self._notifier.add(waiter, lambda: self.has(start))
 
     def wait_for(self, start: int, timeout: float | None = None) -> None:

@@ -109,16 +109,17 @@ class Work(Pending):
         super().__init__()
         self.number: int = number
         self.call: Call = call
-        # The caller's thread and context, for items that run in this process. `pack` sets it to
-        # None if the items run in other processes.
+        # The caller's thread and context, for items that run in this process. `pack` sets this
+        # attribute to None if the items run in other processes.
         self.home: tuple[threading.Thread, Context] | None
         self.home = threading.current_thread(), copy_context()
-        # The items whose arguments could not be pickled, by their index: the error, and a text that
-        # says which object cannot be pickled. The worker sends only the index of such an item back.
+        # For each item whose arguments could not be pickled, by its index: the error, and a text
+        # that says which object cannot be pickled. The worker sends only the index of such an item
+        # back.
         self.unsent: dict[int, tuple[BaseException, str]] | None = None
         self.spec: CallSpec | None = None
-        # The streams of the caller for what items print in other processes. None: what they print
-        # goes to the `sys.stdout` and `sys.stderr` of that moment.
+        # The streams to which the output of items from other processes goes. None: the output goes
+        # to the `sys.stdout` and `sys.stderr` that the caller has when the output comes.
         self.streams: Streams | None = None
 
     @property
@@ -227,7 +228,7 @@ def _has_a_name(function: object, needs: Needs) -> bool:
     """Return whether `function` is a plain function that workers can find by its name."""
     if isinstance(function, BuiltinFunctionType):
         if not isinstance(function.__self__, ModuleType):
-            # The name of a bound method is not enough to find it: its object is part of it.
+            # The name of a bound method is not enough to find it, because the method has an object.
             return False
     elif not isinstance(function, FunctionType):
         return False
@@ -271,7 +272,7 @@ def _worth_sending(pair: tuple[ContextVar[Any], Any], context: Context) -> objec
     the context that an initializer has set in the worker.
     """
     if pair[0] is IN_FORCE:
-        return None  # its value is options of pmap, which are for the caller's calls only
+        return None  # the variable has options of pmap, which hold for the caller's calls only
     # NumPy's value is a C object (a capsule), which cannot be pickled.
     if pair[0].name == "numpy.ufunc.extobj":
         errors = _NumpyErrors(context)

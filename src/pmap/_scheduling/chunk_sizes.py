@@ -52,7 +52,7 @@ _SMALL = 1 << 16
 # faults again.
 _MOST_ITEMS = 8_000
 _SHARES = 2  # a chunk has at most 1 / (`_SHARES` * workers) of the items that are left
-# ^ Seconds that a part of a chunk should take. A part is a group of items that begin together: once
+# Seconds that a part of a chunk should take. A part is a group of items that begin together: once
 # the part has begun, none of its items can be taken back from the worker.
 _PART = 0.001
 # A part of a chunk, whose items begin together, has at most this many items, even if the items so
@@ -69,7 +69,8 @@ _AHEAD = 4
 # A stream reads at most this many items ahead by itself: more would take memory, and would not make
 # the stream faster.
 _MOST_AHEAD = 1 << 14
-# So many of a job's first items may be slower than the later ones, because they import modules.
+# At most this many of a job's first items may be slower than the later ones, because they import
+# modules.
 _COLD = 32
 # The weight of the newest measurement in the running mean. The mean has to follow the cost of
 # items, which may change along the input.

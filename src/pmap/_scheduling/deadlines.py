@@ -15,7 +15,7 @@ class Deadlines:
     """Checks that items keep to their `timeout`; `Worker.check_at` is when the next check is."""
 
     def __init__(self, workers: Workers, answer: Answer) -> None:
-        """Begin with no worker whose item has to be checked."""
+        """Begin before any worker has an item that is to be checked."""
         self._workers = workers
         self._answer = answer
 

@@ -106,8 +106,7 @@ class Dispatcher:
     def _workers_wanted(self) -> int:
         """Return how many workers the pool should have now.
 
-        That is the number of workers that hold chunks or are about to end, and one more for each
-        chunk that waits.
+        That is as many as hold chunks or are about to end, and one more for each chunk that waits.
         """
         held = sum(1 for w in self._workers.all.values() if w.chunks or w.leaving)
         return held + self._jobs.chunks(self._workers.limit - held)

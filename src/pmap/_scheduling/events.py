@@ -99,7 +99,7 @@ class Retire(NamedTuple):
 class Renew(NamedTuple):
     """Every worker is to be replaced.
 
-    A worker that holds chunks first finishes the items that it has begun.
+    If a worker holds chunks, it first finishes the items that it has begun.
     """
 
 
@@ -163,7 +163,7 @@ class ItemsFinished(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """The time has come that the scheduler has set as its `alarm`."""
+    """The time has come at which the scheduler wanted to be called, its `alarm`."""
 
 
 class ChunksReclaimed(NamedTuple):
@@ -181,7 +181,7 @@ class ChunksReclaimed(NamedTuple):
 
 
 class ItemRuns(NamedTuple):
-    """Tells when a worker began its present item; it answers the command `CheckDeadline`.
+    """Tells when a worker has begun its present item; this answers the command `CheckDeadline`.
 
     `since` is the time; it is None if the chunk has not begun. `held` is true if the item has run
     for longer than its `timeout`: then the worker will not begin another item.

@@ -40,7 +40,8 @@ class JobEndings:
         if job.state >= FINISHED or job.unfinished():
             return
         # If the workers that run unwanted items of the job are being killed, the job is over only
-        # when these workers are gone: the caller relies on that nothing of the job runs any more.
+        # when these workers have ended: the caller relies on it that then nothing of the job runs
+        # any more.
         if job.in_flight and self._can_kill and job.kills():
             return
         job.state = CANCELLED if job.state == KILLING else FINISHED
@@ -149,7 +150,7 @@ class JobEndings:
             self._reclaiming.request(holders[0])
 
     def settle_withdrawals(self, worker: Worker, reclaimed: list[Job]) -> None:
-        """Cancel the jobs that were to be cancelled if the worker had begun none of their items.
+        """Cancel the jobs that wait for the worker's answer and of which no item has begun.
 
         The other jobs that waited for the answer go on, because some of their items may have begun.
         """

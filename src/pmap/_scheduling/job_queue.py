@@ -9,7 +9,7 @@ from .job_states import UNSTARTED
 from .run_rules import RunRules
 from .state import Job, SingleCall
 
-# The measured costs of items are remembered for at most this many functions.
+# The measured costs of the items of at most this many functions are remembered.
 _MOST_METERS = 64
 
 
@@ -103,7 +103,7 @@ class JobQueue:
         return numbers
 
     def _meter(self, like: Hashable) -> CostMeter:
-        """Return the cost that jobs with this `like` measure together; for None, a new one."""
+        """Return the cost that jobs with this `like` measure together; a new one if it is None."""
         meter = CostMeter() if like is None else self._meters.get(like)
         if meter is None:
             meter = CostMeter()

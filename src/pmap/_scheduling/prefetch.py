@@ -78,7 +78,7 @@ class Prefetch:
             self._at_share.clear()
 
     def most_held(self) -> int:
-        """Return how many chunks a worker may hold; it depends on the job that is sent next."""
+        """Return how many chunks a worker may hold, which depends on the job that is next."""
         if not self._jobs.turns:
             return MOST_HELD
         first = self._jobs.turns[0]
@@ -136,9 +136,9 @@ class Prefetch:
         size: float,
         send: Callable[[Worker], Chunk | None],
     ) -> list[tuple[Worker, float, float]]:
-        """Send a worker its next chunk, if it holds fewer chunks and items than it may.
+        """Send a worker its next chunk, unless it holds enough chunks or its share of the items.
 
-        The chunks that the worker already holds take `seconds` and have `size` bytes.
+        The chunks that the worker holds already will take `seconds`, and have `size` bytes.
 
         Return the worker with its new seconds and bytes, or an empty list if the worker gets no
         more chunks.

@@ -127,8 +127,8 @@ class Scheduler:
         )
         self._now = 0.0
         self.timed: bool = False
-        # Whether nothing has to be sent to workers after the event that is being handled: it leaves
-        # its worker with enough chunks, and adds no waiting items.
+        # Whether nothing has to be sent to workers after the present event: its worker holds enough
+        # chunks, and the event adds no waiting items.
         self._dispatch_can_wait = False
         self._handlers = self._table()
 
@@ -218,7 +218,7 @@ class Scheduler:
         return len(self._workers.all)
 
     def where(self, id: int) -> list[tuple[int, int]]:
-        """Return where chunks of a job are: a worker, and the position among its chunks."""
+        """Return where the chunks of a job are: pairs of a worker and the position there."""
         job = self._jobs.peek(id)
         if job is None or not job.in_flight:
             return []
@@ -279,8 +279,7 @@ class Scheduler:
         # A job that is failing or cancelled wants no new items.
         if job.state < FAILING:
             job.end += event.items
-            # Items that this event says are to be run are queued in the way of items that are run
-            # again.
+            # Items that have to run, as this event says, are queued like items that are run again.
             job.cursor = job.end
         if job.tried is None or job.delayed is None:
             job.tried, job.delayed = {}, set()
@@ -342,7 +341,7 @@ class Scheduler:
             if self._dispatcher.stopped:
                 self._endings.cancel_if_idle(job)
         has_enough = len(worker.chunks) > self._prefetch.most_held() // 2
-        # If this event has queued items, another worker may be free for them, so the items are sent
+        # If this event has queued items, another worker may be free for them. So the items are sent
         # to workers now.
         self._dispatch_can_wait = has_enough and len(self._jobs.turns) <= queued
         if not worker.chunks:
@@ -405,8 +404,8 @@ class Scheduler:
         worker = self._workers.all[event.worker]
         reclaimed = self._reclaiming.take_back(worker, event, self._now)
         if event.kept == 1:
-            # The worker runs the only chunk that it has kept. If it kept several chunks, it has
-            # finished all but the last one, and the event `ItemsFinished` of these chunks comes in
+            # The worker runs the only chunk that it has kept. If it has kept several chunks, all
+            # but the last one are finished, and the events `ItemsFinished` of these chunks come in
             # a moment.
             self._endings.end_unwanted(worker)
         self._endings.settle_withdrawals(worker, reclaimed)

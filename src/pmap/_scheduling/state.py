@@ -80,7 +80,7 @@ class Job:
         self.cost = cost
         # Whether the job is expected to be so short that it is sent as one chunk.
         self.is_short = False
-        # The cost of the last job with the same function; None if it is not known or cannot be
+        # The cost of the last job with the same function; None if that is not known or cannot be
         # relied on.
         self.expected: CostMeter | None = None
         self.cursor = 0  # the index of the first item that was never sent to a worker
@@ -135,7 +135,7 @@ class Job:
         return min(rest, fixed * step)
 
     def step_of(self, items: int) -> int:
-        """Return how many items of a chunk begin together; 0: all of them do."""
+        """Return how many items of a chunk begin together; 0 means all."""
         if items == 1 or self.rules.at_once:
             return 0
         if self.rules.timeout is not None or (self.is_short and self.cost.seconds is None):
@@ -150,7 +150,7 @@ class Job:
         """Return how many items wait to be sent to a worker."""
         if not self.requeued:
             return max(0, self.end - self.cursor)
-        # In this state the caller wants all waiting items, so the count of requeued items is right.
+        # In this state the caller wants all waiting items, so all requeued items count.
         if self.state < FAILING:
             return self.end - self.cursor + self.requeued_items
         requeued = sum(max(0, min(stop, self.end) - start) for start, stop, _ in self.requeued)

@@ -12,7 +12,7 @@ BUSY: Final = 2  # the worker holds chunks
 # The worker holds chunks, and was asked to give back the items it has not begun.
 RECLAIMING: Final = 3
 STOPPING: Final = 4  # the worker holds no chunks, and was told to end
-OVERDUE: Final = 5  # its item runs for too long: the worker may write its stack before it is killed
+OVERDUE: Final = 5  # an item runs for too long: the worker may write its stack before it is killed
 KILLED: Final = 6  # the worker was killed
 
 NAMES: Final = ("starting", "idle", "busy", "reclaiming", "stopping", "overdue", "killed")

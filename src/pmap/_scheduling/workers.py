@@ -51,7 +51,7 @@ class Workers:
         self.closed = False
         # Seconds that a chunk takes beside those of its items; 0 if that is very little.
         self.overhead = 0.0
-        self._retired = False  # whether idle workers were told to end, and no call has come since
+        self._retired = False  # whether idle workers were told to end, and no call came later
         self._next = 0
         self._start_failures = 0
 

@@ -7,7 +7,7 @@ Interval: TypeAlias = tuple[float, float]
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """Return disjoint intervals, in order of time, that together cover the same time.
+    """Return disjoint intervals, in order of time, that cover the same time as `intervals`.
 
     >>> union([(3, 4), (0, 2), (1, 3), (7, 7)])
     [(0, 4)]
@@ -24,7 +24,7 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def minus(some: Iterable[Interval], others: list[Interval]) -> list[Interval]:
-    """Return the time in `some` but not in `others`; the intervals of each are disjoint, in order.
+    """Return the time in `some` but not in `others`; each is disjoint and in order of time.
 
     >>> minus([(0, 5), (6, 7)], [(1, 2), (4, 6.5)])
     [(0, 1), (2, 4), (6.5, 7)]
@@ -47,7 +47,7 @@ def minus(some: Iterable[Interval], others: list[Interval]) -> list[Interval]:
 
 
 def common(some: Iterable[Interval], others: list[Interval]) -> list[Interval]:
-    """Return the time in both; the intervals of each are disjoint and in order.
+    """Return the time in both; each is disjoint and in order of time.
 
     >>> common([(0, 5), (6, 9)], [(1, 2), (4, 7)])
     [(1, 2), (4, 5), (6, 7)]

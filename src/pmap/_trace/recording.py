@@ -94,8 +94,8 @@ class Recording:
             for chunk in chunks:
                 if chunk.next < stop and start < chunk.stop:
                     chunk.stop = max(start, chunk.next)
-            # A chunk all of whose items were taken back is removed, because no results will come
-            # for it. A chunk that has begun stays until its last message comes, even if that
+            # If all items of a chunk were taken back, the chunk is removed, because no results will
+            # come for it. A chunk that has begun stays until its last message comes, even if that
             # message has no results.
             chunks[:] = [chunk for chunk in chunks if chunk.start < max(chunk.stop, chunk.next)]
         self._held.setdefault(worker, []).append(_Held(start, stop, perf_counter()))
@@ -169,7 +169,8 @@ class Recording:
             False,
         )
         self._records.add(self._pool, worker, part)
-        chunk.sent = part.end  # at the latest, the worker got the rest of the chunk at this time
+        # The worker has had the rest of the chunk since this time, or for longer.
+        chunk.sent = part.end
 
     def gone(self, worker: int, begun: int, tried: Mapping[int, int] | None) -> None:
         """Record that a worker has ended; `begun` is how many unfinished items it had begun."""

@@ -1,4 +1,4 @@
-"""Makes spans from the records of a trace; a span is what a worker did from time to time.
+"""Makes spans from the records of a trace; a span is what a worker did for some time.
 
 At each moment of a call, each worker of the call is in one of five states: it starts, runs a chunk,
 waits for a message that is on its way, waits for work, or runs what will be lost. The spans of
@@ -66,8 +66,8 @@ class TraceSpan(NamedTuple):
 class _Row(NamedTuple):
     """Makes the spans of one worker, which is a row of the trace.
 
-    `row` is the number of the row, `pid` the worker's process id, and `zero` the time at which the
-    times of spans begin.
+    `row` is the number of the row, and `pid` the worker's process id. The times of spans count from
+    `zero`.
     """
 
     row: int
@@ -169,7 +169,7 @@ def _of_part(row: _Row, part: Part, begin: float, stop: float) -> Iterator[Trace
     yield row.span("chunk", begin, stop, part.call, start, part.items, 1, len(part.failed))
     failed = {*part.failed}
     times, shift = part.times, part.shift
-    # Items that did not run have no times, for example if the function could not be loaded.
+    # Items that did not run, for example because the function could not be loaded, have no times.
     missing = 2 * part.items - len(times)
     if missing > 0:
         times = [*times, *[stop - shift] * missing]

@@ -210,7 +210,8 @@ def _legend(spans: tuple[TraceSpan, ...]) -> str:
 def _axis(first: float, scale: float, height: int) -> str:
     """Return the lines and labels of the time axis, at round times about a hundred pixels apart."""
     step = _round(110 / scale)
-    # The distance between two labels decides their unit and the number of their digits.
+    # The unit of the labels, and the number of their digits, depend on the distance between two
+    # labels.
     unit, name = next((one for one in ((1.0, "s"), (1e3, "ms")) if step * one[0] >= 1), (1e6, "us"))
     if step >= 0.1:
         unit, name = 1.0, "s"
@@ -221,7 +222,8 @@ def _axis(first: float, scale: float, height: int) -> str:
         left = _LEFT + (number * step - first) * scale
         text = f"{number * step * unit:.{digits}f} {name}"
         parts.append(f'<path class="line" d="M{left:.1f} {_TOP - 4}V{height - 8}"/>')
-        if left < _WIDTH - 50:  # the picture ends before the end of such a label
+        # A label further to the right would not fit into the picture, so it is left out.
+        if left < _WIDTH - 50:
             parts.append(
                 f'<text x="{left:.1f}" y="{_TOP - 9}" font-size="10" class="quiet">{text}</text>'
             )

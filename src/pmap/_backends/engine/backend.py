@@ -72,7 +72,7 @@ class _Slot:
     def __init__(self) -> None:
         self.sent: _Sent | None = None
         self.ending = False  # whether the slot ends when its present chunk is finished
-        self.knows: set[bytes] = set()  # the large calls that were sent to a node by this slot
+        self.knows: set[bytes] = set()  # the large calls that this slot has sent to a node
 
 
 _Done = tuple[int, _Sent]
@@ -189,7 +189,7 @@ class EngineBackend(Backend[deque[_Done]]):
             limit = slots_of(self._engine.keep(), None, self._live)
         except Exception:  # the engine has no machine at the moment, or cannot tell
             limit = self._limit
-        self._asked = monotonic()  # it is read after the answer, because the engine may be slow
+        self._asked = monotonic()  # the time is read after the answer: the engine may be slow
         if limit != self._limit:
             self._limit = limit
             self._tell(CapacityChanged(limit, self._overhead))

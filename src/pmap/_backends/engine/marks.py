@@ -32,7 +32,7 @@ def folder() -> str:
 
 
 def mark(path: str, future: "Future[Any]") -> None:
-    """Make the mark at `path`, and remove it when `future` is done, that of the chunk's task."""
+    """Make the mark at `path`, and remove it when the chunk's task is done, as `future` tells."""
     if future.done():
         return
     # The disk may be full, say. Then there is no mark, and the chunk runs to its end.

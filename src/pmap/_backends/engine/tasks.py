@@ -22,7 +22,7 @@ class Held:
         try:
             self._weak = ref(engine)
         except TypeError:
-            # The engine allows no weak reference, so it stays alive as long as this object. Such an
+            # The engine allows no weak reference, so this object keeps the engine alive. Such an
             # object serves a single call.
             self._weak = lambda: engine
 

@@ -130,12 +130,12 @@ class OtherVersionError(RuntimeError):
 
 
 def packed_task(task: Task) -> bytes:
-    """Return the bytes that are sent for a task."""
+    """Return a task as bytes, to be sent."""
     return versions() + b"\n" + pickle.dumps(tuple(task), _PROTOCOL)
 
 
 def opened_task(data: bytes) -> Task:
-    """Return the task for which the bytes `data` were sent.
+    """Return the task that was sent as the bytes `data`.
 
     Raises:
         OtherVersionError: the caller has another version of pmap or Python than this process.
@@ -150,25 +150,25 @@ def opened_task(data: bytes) -> Task:
 
 
 def packed_spec(spec: TaskSpec) -> bytes:
-    """Return the bytes that are sent for the description of a call."""
+    """Return the description of a call as bytes, to be sent."""
     inner = None if spec.inner is None else tuple(spec.inner)
     return pickle.dumps([*spec[:-1], inner], _PROTOCOL)
 
 
 def opened_spec(data: bytes) -> TaskSpec:
-    """Return the description of a call for which the bytes `data` were sent."""
+    """Return the description of a call that was sent as the bytes `data`."""
     parts: list[Any] = pickle.loads(data)
     spec = TaskSpec(*parts)
     return spec if spec.inner is None else spec._replace(inner=InnerOptions(*spec.inner))
 
 
 def packed_answer(answer: Answer) -> bytes:
-    """Return the bytes that are sent for an answer."""
+    """Return an answer as bytes, to be sent."""
     return pickle.dumps(tuple(answer), _PROTOCOL)
 
 
 def opened_answer(data: bytes) -> Answer:
-    """Return the answer for which the bytes `data` were sent."""
+    """Return the answer that was sent as the bytes `data`."""
     return Answer(*pickle.loads(data))
 
 
