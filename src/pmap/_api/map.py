@@ -430,7 +430,7 @@ class Map(ExplainsMaps[Fail_co]):
 
     @property
     def map(self) -> Self:
-        """This verb itself. So `pmap` can be given to code that calls ``pool.map`` and no more.
+        """This verb itself: so `pmap` can stand for a pool in code that calls only ``pool.map``.
 
         >>> from pmap import pmap
         >>> pmap.map(len, ["a", "bb"])

@@ -265,7 +265,7 @@ class Connection:
             self.journal.close()
 
     def abandon(self) -> None:
-        """End the worker process although the program has closed descriptors of the pool.
+        """End the worker process, after the program has closed descriptors of the pool.
 
         The shared memory of the result journal stays mapped. To close it would close its
         descriptor, and that number may belong to another file now.

@@ -105,7 +105,7 @@ class ProcessStarter:
             self.lifeline = _boot.Lifeline()
         if self.method == "spawn":
             return _launch.start_spawn(theirs, self.lifeline)
-        # This module makes all interpreters. If it was never imported, there is none.
+        # The module `interpreters` makes all interpreters. If it was never imported, there is none.
         module = sys.modules.get("pmap._backends.interpreters")
         if getattr(module, "living", None):
             raise OSError(
@@ -202,7 +202,7 @@ class ProcessStarter:
         self._old_lifelines.clear()
 
     def abandon(self) -> None:
-        """End all fork servers although the program has closed descriptors of the pool."""
+        """End all fork servers, after the program has closed descriptors of the pool."""
         for template in self._take_templates():
             template.abandon()
         self.close_lifelines()

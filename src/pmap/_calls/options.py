@@ -545,7 +545,7 @@ def checked(option: str, value: object, name: str) -> object:
     """Check the value of `option`, which the user gave as `name`, and return the value to keep.
 
     Raises:
-        OptionError: the value is not allowed. The error has the other name.
+        OptionError: the value is not allowed. The error calls the option `name`.
     """
     return _ALL[option](name, value)
 

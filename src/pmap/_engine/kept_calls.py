@@ -1,4 +1,4 @@
-"""Calls with a checkpoint, a file that keeps results: items that are in the file do not run."""
+"""Calls with a checkpoint: items whose results are in the checkpoint file do not run."""
 
 from typing import TYPE_CHECKING
 

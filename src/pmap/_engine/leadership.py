@@ -311,8 +311,8 @@ class Leadership:
         # its state is in order, as when the system refuses to poll: no other thread runs the loop,
         # so the jobs in progress would never end.
         self._state.poisoned = self._state.poisoned or error
-        # To handle this empty request, the engine finds the mark, resets itself, and fails all jobs
-        # in progress.
+        # To handle this empty request, the engine finds that it is poisoned, resets itself, and
+        # fails all jobs in progress.
         self._state.post(lambda: None)
 
     def _idle_for_too_long(self) -> bool:

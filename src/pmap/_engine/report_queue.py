@@ -41,9 +41,9 @@ class ReportQueue:
             return  # usually there are no reports
         with self._lock:
             # `_passes_on` is set before a report leaves the queue, and a thread without the lock
-            # looks at `waiting` first and at `_passes_on` second. So such a thread never takes the
-            # queue for empty while another thread is passing the last report on. Without the GIL
-            # the two changes keep this order, too: each takes the lock of an object, which is a
+            # reads `waiting` first and `_passes_on` second. So such a thread never believes that
+            # there are no reports while another thread is passing the last report on. Without the
+            # GIL the two changes keep this order, too: each takes the lock of an object, which is a
             # memory fence.
             outer, self._passes_on = self._passes_on, True
             try:

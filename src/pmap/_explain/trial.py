@@ -1,4 +1,4 @@
-"""Sent to workers by `explain` in place of the function: it runs items and measures them.
+"""What `explain` sends to workers in place of the function; it runs items and measures them.
 
 Workers import this module.
 """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .._transport.payload import Payload
 
 _PACKAGE: Final = __name__.partition(".")[0]
-_LARGE: Final = 10_000_000  # a function that carries a value of more bytes gets a warning
+_LARGE: Final = 10_000_000  # pmap warns of a function that carries a value of more bytes than this
 
 _said: set[str] = set()
 

@@ -36,8 +36,8 @@ class Dispatcher:
             jobs: the jobs whose items wait.
             workers: the workers that get chunks.
             prefetch: decides which busy workers may be sent more chunks.
-            reclaiming: learns here that a worker may hold items that can be taken back from it.
-            deadlines: learns here that a chunk begins.
+            reclaiming: is told when a worker may hold items that can be taken back.
+            deadlines: is told when a chunk begins.
             answer: gets the commands that follow.
             can_prefetch: whether busy workers may be sent chunks before they need them.
             can_combine: whether several chunks of the caller's `chunksize` may be sent as one chunk

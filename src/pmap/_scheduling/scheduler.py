@@ -218,7 +218,7 @@ class Scheduler:
         return len(self._workers.all)
 
     def where(self, id: int) -> list[tuple[int, int]]:
-        """Return where the chunks of a job are: pairs of a worker and the position there."""
+        """Return where the chunks of a job are: pairs of a worker and a place in its list."""
         job = self._jobs.peek(id)
         if job is None or not job.in_flight:
             return []

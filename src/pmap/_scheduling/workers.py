@@ -37,7 +37,7 @@ class Workers:
             limit: how many workers there may be at a time.
             max_chunks: how many chunks a worker may run before it is replaced; None for no limit.
             jobs: the jobs that the workers run.
-            prefetch: learns here that a worker gets no more chunks.
+            prefetch: is told of each worker that gets no more chunks.
             answer: gets the commands for the workers.
         """
         self.limit = limit

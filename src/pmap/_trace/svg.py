@@ -22,7 +22,8 @@ _ROW: Final = 22
 _BAR: Final = 16
 _COLUMNS: Final = _WIDTH - _LEFT - _RIGHT
 _NARROW: Final = 2.0  # a span that is narrower than this, in pixels, gets no shape of its own
-# If there are at most this many shapes, each has a text for the mouse; otherwise none has.
+# If there are at most this many shapes, each shows a text when the mouse is over it; otherwise none
+# does.
 _MOST_SHAPES: Final = 1500
 _LEVELS: Final = 4
 
