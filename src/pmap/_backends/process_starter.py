@@ -155,7 +155,7 @@ class ProcessStarter:
                 self._close_template(template)
 
     def has(self, template: Template) -> bool:
-        """Return whether a fork server is still open, so that its messages are read."""
+        """Return whether this object still has the fork server open, and so reads its messages."""
         return template in (self.template, *self._old_templates)
 
     def read(self, template: Template) -> list[int]:

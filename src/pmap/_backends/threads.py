@@ -296,7 +296,7 @@ def _take(state: _Thread, present: list[float]) -> bool:
     try:
         present.pop()
     except IndexError:
-        state.left = True  # `abort` may not have set it yet
+        state.left = True  # `abort` may not have set `left` yet
         return False
     return True
 

@@ -48,7 +48,7 @@ def parse_quota(quota: str, period: str) -> float | None:
 
 
 def parse_cgroups(text: str, controller: str = "cpu") -> list[tuple[str, str]]:
-    r"""Return hierarchy and path of each cgroup in `text` in which `controller` may set limits.
+    r"""Return the hierarchy and path of each cgroup in `text` where `controller` may set limits.
 
     The hierarchy of a cgroup of version 2 is "".
 

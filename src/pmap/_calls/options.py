@@ -489,7 +489,7 @@ else:
 def merge(
     settings: Settings, options: Mapping[str, object], verb: str = "", function: object = None
 ) -> Settings:
-    """Return `settings` with the values of `options` in place of their own.
+    """Return a copy of `settings` in which the values of `options` replace the old ones.
 
     `verb` and `function` are those of the call that gives the options; they are empty if no call
     gives them.

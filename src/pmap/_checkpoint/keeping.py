@@ -48,8 +48,8 @@ class CallKeeping:
         # The items that this call has claimed and that have no outcome yet: the key of each in the
         # file, by its index.
         self._claimed: dict[int, bytes] = {}
-        # The items that another call is computing: the index of each in this call and a text of its
-        # input, by its key.
+        # The items that another call is computing. For the key of each item: the item's index in
+        # this call, and a text of the item's input.
         self._held: dict[bytes, tuple[int, str]] = {}
         # The items that wait for another call, as long as the scheduler does not know that they
         # wait: key and text of each, by its index.
@@ -167,7 +167,7 @@ class CallKeeping:
         return bool(self._held)
 
     def claims_left(self) -> list[tuple[bytes, int]]:
-        """End the call; return its claims on items without an outcome: pairs of key, owner."""
+        """End the call; return (key, owner) for each of its claims on items without an outcome."""
         self.ended = True
         self._held.clear()
         left = [(key, self._session.owner) for key in self._claimed.values()]

@@ -50,7 +50,7 @@ class KeptCall(Protocol):
         ...
 
     def claims_left(self) -> list[tuple[bytes, int]]:
-        """End the call; return its claims on items without an outcome: pairs of key, owner."""
+        """End the call; return (key, owner) for each of its claims on items without an outcome."""
         ...
 
     def look_at_held(self) -> None:

@@ -141,8 +141,8 @@ class Leadership:
         # thread must run the loop from now on.
         self.ensure_leader()
         if self._backend.has_cache and self._parked_until > self.last_used + _WARM:
-            # If the background thread sleeps already, it would wake too late to free the backend's
-            # cache.
+            # If the background thread already sleeps, it is woken here: otherwise it would sleep on
+            # for too long, and free the backend's cache too late.
             self.call_background(work=False)
             # No background thread could be started, so this thread frees the backend's cache now.
             if self._thread is None:

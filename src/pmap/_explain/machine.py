@@ -82,7 +82,7 @@ def pace_of(runner: Runner, cpus: int) -> Pace:
     # long. The burns are short. After a few long ones, all processes would wait for a worker that
     # was held up.
     burns = _IN_A_ROW * min(runner.workers, 2 * cpus)
-    # This first round is not measured: in it all workers start.
+    # The first round is not measured, because the workers start during it.
     _run_burns(runner, steps, burns, None)
     begin, rounds = perf_counter(), list[tuple[float, float, float]]()
     while len(rounds) < _TIMES or not (_agree(rounds) or perf_counter() - begin > _LONGEST):

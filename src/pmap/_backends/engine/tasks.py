@@ -11,7 +11,7 @@ from ..protocol import ResultsArrived
 
 
 class Held:
-    """Refers to an engine; while no call runs only weakly, so that the program can drop it."""
+    """Refers to an engine; only weakly while no call runs, so the program can drop the engine."""
 
     def __init__(self, engine: Engine | AppliesAsync) -> None:
         self._strong: Engine | AppliesAsync | None = None
