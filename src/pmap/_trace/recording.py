@@ -30,8 +30,8 @@ class _Held:
         self.stop = stop
         self.sent = sent
         self.next = start  # the index of the first item whose result has not come
-        # The number of the last results that came without times: their worker has ended, and the
-        # caller has read these results from the memory that the worker shared with it.
+        # How many of the results before `next` came without times: the caller has read these
+        # results from the shared memory of a worker that has ended.
         self.unseen = 0
 
 
@@ -173,7 +173,7 @@ class Recording:
         chunk.sent = part.end
 
     def gone(self, worker: int, begun: int, tried: Mapping[int, int] | None) -> None:
-        """Record that a worker has ended; `begun` is how many unfinished items it had begun."""
+        """Record that a worker has ended; `begun`: how many items it began and did not finish."""
         now = perf_counter()
         self._lose(worker, begun, tried, now)
         self._records.gone(self._pool, worker, now)
@@ -211,7 +211,7 @@ class Recording:
         If that fails, the user gets only a warning, because the call itself has succeeded.
         """
         # The engine may not have recorded the end of the call, for example if its pool is closed.
-        # Then this records the end.
+        # Then `finish` records the end.
         self.end(None)
         if self._path is not None:
             try:

@@ -152,8 +152,9 @@ def _column_shapes(columns: list[float], name: str, top: int) -> list[str]:
     """Return the SVG shapes of the columns; equally dark neighbours become one box."""
     boxes: dict[int, list[str]] = {}
     begin, before = 0, 0
-    # The levels are rounded up, so that even the shortest time is visible. The factor 0.999 is
-    # there because sums of floats may be a little above the exact value.
+    # The level says how dark a column is. Levels are rounded up, so that even the shortest time is
+    # visible. The factor 0.999 is there because a sum of floats may be a little above the exact
+    # sum.
     levels = [min(_LEVELS, -floor(-filled * _LEVELS * 0.999)) for filled in columns]
     for at, level in enumerate([*levels, 0]):
         if level != before:

@@ -31,8 +31,8 @@ class Trace:
     `pmap.defaults`, and it has all calls of the block. It can be read at any time, also while a
     call runs. A notebook shows it as a picture.
 
-    Of a call with very many items a trace keeps the last 100,000, so that it stays small for a
-    stream without an end. `TraceSummary.dropped` says how many it has dropped.
+    Of a call with very many items a trace keeps the last 100,000 items, so that the trace of a
+    stream without an end stays small. `TraceSummary.dropped` says how many it has dropped.
     """
 
     __slots__ = ("_records",)
