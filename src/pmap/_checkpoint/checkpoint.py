@@ -1,4 +1,4 @@
-"""The class `Checkpoint`: a file with the results of earlier runs, to which calls add theirs."""
+"""The class `Checkpoint`: a file with the results of calls, in which later calls find them."""
 
 import os
 from collections.abc import Callable
@@ -79,8 +79,8 @@ class Checkpoint:
     def results(self) -> dict[int, Any]:
         """Return the results that the last call has so far, by the index of the item.
 
-        That is the call that began last; results that it found in the file count as its own.
-        ``pickle`` loads the results, so their classes must be importable.
+        The last call is the call that began last. Its results include those that it has found in
+        the file. ``pickle`` loads the results, so their classes must be importable.
 
         Raises:
             CheckpointError: there is no such file, it is no checkpoint, or it cannot be read.

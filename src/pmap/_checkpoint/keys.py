@@ -70,8 +70,8 @@ class NoKeyError(Exception):
 def _is_yours(obj: Any) -> bool:
     """Return whether a function or class is the user's own, and not of an installed package.
 
-    A digest contains what the user's own functions and classes do, and of all others only the
-    names.
+    A digest contains what the user's own functions and classes do. Of all other functions and
+    classes a digest contains only the names.
     """
     name: object = getattr(obj, "__module__", None)
     if not isinstance(name, str) or name in MAIN_MODULES:
@@ -151,7 +151,8 @@ def _bytes(value: object, refer: Callable[[Any], object]) -> bytes:
     Raises:
         NoKeyError: the value cannot be pickled.
     """
-    # The second try is without fast mode; only a value that contains itself needs it.
+    # The second try is without fast mode. Only for a value that contains itself is the second try
+    # necessary.
     for fast in (True, False):
         out = io.BytesIO()
         large: list[bytes] = []

@@ -11,7 +11,7 @@ from typing import Final
 BEAT: Final = 5.0
 _SILENT: Final = 60.0
 # If a process that is alive has written no sign of life for this many seconds, its claims do not
-# count any more: its disk may have been full when it wanted to give them up.
+# count any more: the disk may have been full when the process was to give up its claims.
 _STUCK: Final = 600.0
 
 

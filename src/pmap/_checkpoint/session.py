@@ -33,8 +33,8 @@ _GATHER: Final = 0.01
 # At most this many outcomes that could not be written are kept to be written later. A later run has
 # to compute all other items again.
 _MOST_UNWRITTEN: Final = 100_000
-# This many keys are looked up in one transaction; the number is small, so that the thread can write
-# in between.
+# This many keys are looked up in one transaction; the number is small, so that the thread of the
+# session can write outcomes between two transactions.
 _TOGETHER: Final = 5_000
 
 
@@ -69,7 +69,7 @@ class Outcome(NamedTuple):
 
 
 class _End(NamedTuple):
-    """Stands in the queue for the end of a call; `then` is called when its outcomes are written."""
+    """Stands in the queue for the end of a call; `then` is called when the outcomes are written."""
 
     keeping: KeptCall
     then: Callable[[Exception | None], object]
@@ -97,15 +97,16 @@ class Session:
         # What else the thread of the session has to do: end calls, and give warnings. The value
         # None asks it to look for outcomes, in the deque and in the file.
         self._queue: SimpleQueue[_End | str | None] = SimpleQueue()
-        # Whether the thread may be waiting for the queue while the deque is empty.
+        # Whether the thread of the session may be waiting for something in the queue, while the
+        # deque of outcomes is empty.
         self._idle = True
         self._calls: set[KeptCall] = set()
         self._has_thread = False  # whether the thread was started; guarded by `_sessions_lock`
         self._unwritten: list[Outcome] = []
         self._error: CheckpointError | None = None
         self._last_beat = monotonic()
-        # For each item that a thread will run only while it waits for results of its call: the
-        # number of that thread, by the key of the item.
+        # Some calls run an item only while the thread that made the call waits for results. For the
+        # key of each such item: the identifier of that thread.
         self.threads: dict[bytes, int] = {}
 
     # --- for the threads that make calls ---------------------------------------------------------
