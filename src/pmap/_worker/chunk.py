@@ -89,8 +89,8 @@ class Chunk:
     def _goes_on(self, number: int) -> bool:
         """Return whether the item at index `number` of the chunk may run.
 
-        If the item may run, note that it begins, together with the other items of its part of the
-        chunk. If the item may not run, the caller has taken it back to give it to another worker.
+        If the item may run, note that it begins, together with the `step` - 1 items after it. If
+        the item may not run, the caller has taken it back to give it to another worker.
         """
         if number >= self._begun:
             begun = min(number + self._step, len(self._entries))
@@ -178,7 +178,7 @@ class Chunk:
         failed = False
         try:
             while index < len(entries) and not extra and self._goes_on(self.sent + index):
-                # The items that begin together run in an inner loop without any other work, which
+                # The items that begin together run in an inner loop that does nothing else, and so
                 # is quick.
                 start, stop = index, self._begun - self.sent
                 part = entries[start:stop]

@@ -60,8 +60,8 @@ class ReceivedSpec:
         # results will probably have this type, too. None: no such type is known.
         self.array_type: type | None = None
         # Whether results are noted one by one, and not in a typed array. Results are noted one by
-        # one in a call with a time limit, or with timed items: while a typed array is filled, it is
-        # not noted when each item begins.
+        # one in a call with a time limit, or with timed items: a worker that fills a typed array
+        # does not note when each item begins.
         self.mixed = timeout is not None or times
         # The object that notes when each item begins and ends; None: items are not timed.
         self.timing: Timing | None = None

@@ -188,6 +188,6 @@ class Surroundings:
             apply_zone(self._own[3][6])
         traces.clear()
         if self._files:
-            # A file that an item has opened for writing is still open. The note WRITES has the file
-            # flushed after each item until the file is closed.
+            # A file that an item has opened for writing is still open. Because of the note WRITES,
+            # the worker flushes the file after each item, until the file is closed.
             traces.append(WRITES)

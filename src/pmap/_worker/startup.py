@@ -71,7 +71,7 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
 
 
 def _import_script(sock: socket, message: int, lifeline: int) -> None:
-    """Let a fork of the fork server import the script and serve in its place, if that succeeds."""
+    """Fork the fork server; the fork imports the script, and then serves as the fork server."""
     from .ending import run_exit_callbacks
     from .script import import_in_fork
     from .template import serve_template
@@ -81,8 +81,8 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
         # The script may never return. Then only the kernel can end this process with the caller.
         own = os.dup(lifeline) if lifeline >= 0 else -1
         if not _end_with_caller(own) and own >= 0:
-            # A thread must not watch the caller instead, because workers are forked from this
-            # process.
+            # The kernel cannot end this process with the caller. A thread that watches the caller
+            # is no way out: workers are forked from this process, which must have only one thread.
             os.close(own)
 
     def enter(own: socket, prepared: Prepared) -> NoReturn:
@@ -98,7 +98,8 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
             sock,
             lifeline,
             lambda own: enter(own, prepared),
-            # The script was imported before, so `os.close` only closes the file with the request.
+            # This process has imported the script already. So a request to import the script makes
+            # it only close the descriptor that comes with the request.
             os.close,
             run_exit_callbacks,
         )
@@ -129,8 +130,8 @@ def _shared_socket() -> socket:
 
     On Windows the caller passes the socket to this process through stdin.
     """
-    # On Windows the last argument of `socket` may be the bytes that the caller has sent. The read
-    # leaves the standard input at its end, so an item that reads there finds nothing.
+    # On Windows, `socket` accepts as its last argument the bytes that the caller has written to
+    # stdin. `read` reads stdin to its end, so an item that reads stdin later finds nothing.
     told: Any = sys.stdin.buffer.read()
     return socket(0, 0, 0, told)
 
@@ -157,7 +158,8 @@ def enter_forked(
         if not _end_with_caller(lifeline):
             _watch_caller(lifeline)
         process_role.in_worker = True
-        # If this process was forked while a worker ran an item, `runs_items` is still true.
+        # If this process was forked from a worker that was running an item, `runs_items` is still
+        # true.
         process_role.runs_items = False
         # If the note FORKED were left in `traces`, this process would be taken for one that an item
         # has forked, and would end.
@@ -252,8 +254,8 @@ def _end_with_caller(lifeline: int) -> bool:
 def _watch_caller(lifeline: int) -> None:
     """Have a thread kill this process and its process group when the caller ends.
 
-    A worker that is busy in C code which holds the interpreter's lock ends when it releases the
-    lock. `lifeline`: see `_end_with_caller`.
+    If C code holds the interpreter's lock at that moment, the process ends when that code releases
+    the lock. `lifeline`: see `_end_with_caller`.
     """
     if lifeline < 0 or sys.platform == "win32":  # on Windows a job object ends the worker
         return

@@ -138,7 +138,8 @@ def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
 def _prepare() -> None:
     """Import the modules that workers need for functions that are pickled by value.
 
-    The import takes longer than many workers live.
+    The fork server imports the modules once for all workers: the import takes longer than many
+    workers live.
     """
     try:
         from .._transport.by_value import full_pickler  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -182,7 +183,8 @@ def count_threads() -> int:
     Where the system does not tell, only the threads that Python started count.
     """
     try:
-        # The number of links of the folder tells how many folders are in it, one for each thread.
+        # The folder has one folder in it for each thread. Its number of links is that number plus
+        # 2.
         return os.stat("/proc/self/task").st_nlink - 2
     except OSError:
         import _thread

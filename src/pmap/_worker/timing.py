@@ -42,7 +42,7 @@ class Timing:
         return word
 
     def function(self, call: Callable[[object], object]) -> Callable[[object], object]:
-        """Return a function that calls `call`, and notes when that begins and ends."""
+        """Return a function that calls `call`, and notes when the call begins and when it ends."""
         note = self._times.append
 
         def run(item: object) -> object:
@@ -71,7 +71,7 @@ class Timing:
         return run
 
     def mark(self) -> int:
-        """Return how many times were noted before an item runs; the result is for `complete`."""
+        """Return the count of times noted before an item runs; the result is for `complete`."""
         return len(self._times)
 
     def complete(self, before: int, index: object) -> None:

@@ -34,7 +34,7 @@ class Warned:
         # Those filters in `warnings.filters` that came from the caller.
         self._from_caller: list[Any] = []
         # `Any`, because `_showwarnmsg_impl` is private. Python's own `catch_warnings` replaces this
-        # function, too, and puts it back.
+        # private function, too, for a time.
         private: Any = warnings
         private._showwarnmsg_impl = self._show
         self._forget_shown: Callable[[], object] = _how_to_forget()

@@ -480,7 +480,7 @@ class Worker:
         try:
             data = frame(message)
         except ValueError:  # `marshal` cannot write results of this size
-            assert isinstance(results, list)  # a typed array is never too large
+            assert isinstance(results, list)  # `marshal` can write any typed array
 
             def make(entries: list[Entry]) -> Results:
                 return RESULTS, serial, entries, last, elapsed, replace, gone, *times
