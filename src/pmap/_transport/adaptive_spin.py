@@ -55,8 +55,9 @@ class AdaptiveSpin:
     __slots__ = ("_asleep", "_in_vain")
 
     def __init__(self) -> None:
-        # How many waits were to sleep at once after the last wait awake: 0 if the event came in
-        # that wait; the number doubles, about, with each further wait awake in vain.
+        # When the thread last stayed awake in a wait: for how many waits after that one it was to
+        # sleep immediately. 0: the event came while the thread was awake. The number about doubles
+        # each time that the thread stays awake in vain.
         self._in_vain = 0
         # How many of the next waits are to sleep without staying awake first.
         self._asleep = 0

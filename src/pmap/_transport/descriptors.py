@@ -53,7 +53,7 @@ class Mark(bytearray):
 
 
 def mark(fd: int) -> Mark:
-    """Return a `Mark` with a duplicate of `fd`, which stays open until it has been sent."""
+    """Return a `Mark` with a duplicate of `fd`; the duplicate stays open until it has been sent."""
     made = Mark()
     made.descriptor = Descriptor(os.dup(fd))
     return made

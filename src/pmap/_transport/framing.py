@@ -81,7 +81,7 @@ def _apart(entry: Entry, blobs: list[bytes], by_value: bool) -> Entry:
 
 
 def _together(message: Message, blobs: list[bytes]) -> Message:
-    """Put the pickles `blobs`, which came behind `message`, back into it; return the message."""
+    """Put the pickles `blobs`, which came behind `message`, into the message, and return it."""
     for part in message:
         for entry in [part, *part] if _is_list(part) else ():
             if _is_list(entry) and len(entry) == 1 and type(entry[0]) is int:
@@ -218,7 +218,7 @@ class FrameReader:
         return fds
 
     def _with_blobs(self, start: int) -> tuple[int, Message | None]:
-        """Return the end of the message with blobs that begins at `start`, and that message.
+        """Return the end of a message that has blobs and begins at `start`; and the message itself.
 
         Return None in place of the message if some of its bytes have not arrived yet.
         """

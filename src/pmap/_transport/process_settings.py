@@ -75,8 +75,9 @@ class _Row:
         self.of_process = of_process or of_machine
 
 
-# The functions of C that `read_process_settings` calls to see whether anything has changed; and, as
-# they were when these functions were chosen, the number of imported modules and the last one.
+# The functions of C that `read_process_settings` calls to see whether anything has changed. The
+# other two values are from the time at which these functions were chosen: how many modules were
+# imported, and which module was imported last.
 _probes: tuple[list[Callable[[], object]], int, object] = [], -1, None
 # What the functions in `_probes` returned last, and the settings that were read afterwards.
 _last: tuple[list[object], Values] | None = None
@@ -100,7 +101,7 @@ def read_process_settings() -> Values:
     if _probes[1] != len(modules) or _probes[2] != latest:
         _choose_probes(len(modules), latest)
     seen: list[object] = [probe() for probe in _probes[0]]
-    # For a name that does not exist, as `tracebacklimit` most often, `getattr` would take longer
+    # `sys.tracebacklimit` seldom exists, and `getattr` for a missing attribute would take longer
     # than all else here.
     seen += sys.dont_write_bytecode, sys.pycache_prefix, _sys_names.get("tracebacklimit")
     context: Any = modules.get("multiprocessing.context")

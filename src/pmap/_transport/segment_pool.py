@@ -73,7 +73,7 @@ class FreeSegments:
         self._free.append(segment)
 
     def shrink(self, room: int, most: int) -> None:
-        """Free the segments used longest ago, beyond `room` bytes or `most` segments."""
+        """Free the segments used longest ago, down to `room` bytes and `most` segments in all."""
         while self._free and (len(self._free) > most or self.size > room):
             self._free.pop(0)
 

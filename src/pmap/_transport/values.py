@@ -128,7 +128,7 @@ class Attachments:
         return segments
 
     def add(self, value: object, functions_by_value: bool, role: Role | None) -> Entry:
-        """Return `value` as a message entry; keep the shared memory and descriptors for it.
+        """Return `value` as a message entry; keep the shared memory and descriptors it needs.
 
         Raises the exceptions of `dumps`.
         """

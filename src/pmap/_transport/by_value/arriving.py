@@ -238,9 +238,9 @@ def take_unit(
 def prepare(units: Sequence[int], names: Sequence[Name]) -> None:
     """Give each global name its value for the call that is about to run; load what is missing.
 
-    Names whose values are in this worker already get their values before anything is loaded,
-    because loading may run code of the script. The function raises what the loading of a value
-    raised.
+    If the value of a name is in this worker already, the name gets the value before anything is
+    loaded, because loading may run code of the script. The function raises what the loading of a
+    value raised.
     """
     global _ready
     if units is _ready[0] and names is _ready[1]:
@@ -457,7 +457,7 @@ def at_home(number: int, module: str, name: str) -> object:
 
 
 def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
-    """Return number and name of the stand-in whose globals are `space`, or None."""
+    """Return number and name of the stand-in whose globals are `space`; None if there is none."""
     for number, module in _modules.items():
         if module.__dict__ is space:
             return number, module.__name__

@@ -131,7 +131,7 @@ class _Probe(Sender):
         return None
 
     def inherited(self, number: int) -> Any:
-        """Return what to write for a lock that has no name; None if such a lock is the culprit."""
+        """Return what to write for a lock without a name; None if such a lock cannot be pickled."""
         return None if self._nameless else (inherited, (number,))
 
 

@@ -282,7 +282,8 @@ def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any])
     try:
         type.__setattr__(hears, "__init_subclass__", vars(_Quiet)["__init_subclass__"])
     except TypeError:
-        # The base is written in C, and its `__init_subclass__` needs no arguments: it may run.
+        # The base is written in C, and its `__init_subclass__` needs no arguments, so Python may
+        # call that method.
         return type.__new__(type, name, bases, dict(core))
     try:
         return type.__new__(type, name, bases, dict(core))

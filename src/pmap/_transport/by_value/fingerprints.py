@@ -227,7 +227,8 @@ def shape_of(given: Any) -> tuple[object, ...] | None:
     """Return all that can change of a simple function; None if the function is not simple.
 
     If the result is equal to an earlier one, the function has not changed. A function with
-    defaults, attributes, annotations or a closure is not simple: these need fingerprints.
+    defaults, attributes, annotations or a closure is not simple: defaults, attributes and so on
+    need fingerprints of their own.
     """
     if given.__defaults__ or given.__kwdefaults__ or given.__closure__ or given.__dict__:
         return None

@@ -51,7 +51,7 @@ def make_function(
 def make_function_alone(
     data: Any, space: dict[str, Any], closure: tuple[CellType, ...] | None
 ) -> FunctionType:
-    """Return a function as `make_function` does, with `space` as globals, which have no module."""
+    """Return a function as `make_function` does; its globals `space` belong to no module."""
     space.setdefault("__builtins__", __builtins__)
     code = marshal.loads(data) if type(data) is bytes else data
     return FunctionType(code, space, code.co_name, None, closure)
@@ -87,8 +87,8 @@ def _fill_inherited(
             if not _is_same(cell.cell_contents, sent.cell_contents):
                 cell.cell_contents = sent.cell_contents
         except ValueError:
-            # One of the two cells is empty. The cell that was sent is empty, too, as long as its
-            # contents are not loaded, because they refer to the function.
+            # One of the two cells is empty. The cell that was sent may be empty only for now: if
+            # its contents refer to the function, they are loaded after the function.
             continue
 
 

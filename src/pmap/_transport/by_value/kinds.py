@@ -29,8 +29,9 @@ else:
     Method = object
 
 _Cached = type(functools.lru_cache(lambda: None))
-# Names of types whose objects pickle writes as a name only. Such a name is of no use to a process
-# that cannot import the object's module. Each such object has the name of its module.
+# Names of types. Of an object of such a type, pickle writes only the name, which is of no use to a
+# process that cannot import the object's module. Each such object has an attribute with the name of
+# its module.
 _NAMED = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType")
 
 
@@ -85,8 +86,8 @@ def _cached(role: Role, given: Any) -> Any:
 def make_cached(function: Any, maxsize: int | None, typed: bool, address: int | None = None) -> Any:
     """Return `function` with an empty cache, as `functools.lru_cache` makes it.
 
-    `address`: the id of the function with its cache at the caller. A worker that was forked from
-    the caller may have that function at the same address; then the result is that function, with
+    `address`: the id that the cached function has in the caller. A worker that was forked from the
+    caller may have that cached function at the same address; then the result is that object, with
     the contents of its cache.
     """
     here: Any = None if address is None else arriving.function_at_fork(address)
@@ -302,7 +303,7 @@ def make_variable(
 
 
 def _as_forked(made: Any, attributes: tuple[str, ...]) -> Any:
-    """Return the object like `made` that this forked worker has from its caller, if any.
+    """Return the object equal to `made` that this worker has from its caller by the fork, if any.
 
     Otherwise return `made`. Classes that the worker has from its caller refer to the caller's
     object, and not to `made`.
@@ -346,7 +347,7 @@ def make_forward_reference(
 ) -> Any:
     """Return a forward reference without its owner.
 
-    The owner is set later, because it may refer back to the forward reference.
+    The owner is set later, because the owner may refer back to the forward reference.
     """
     return kind(text, module=module, is_argument=of_argument, is_class=of_class)
 
@@ -417,10 +418,10 @@ _by_key: dict[str, ContextVar[Any]] = {}
 def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
     """Return what ``ContextVar.__reduce__`` would return if it existed.
 
-    The receiver finds a context variable that is a global of an importable module by its name. Any
-    other gets a key when it is first sent, and the receiver makes one context variable for each
-    key. So a function, and values that are sent apart from the function, refer to the same
-    variable.
+    If a context variable is a global of an importable module, the receiver finds it by its name.
+    Any other context variable gets a key when it is first sent, and the receiver makes one context
+    variable for each key. So a function, and values that are sent apart from the function, refer to
+    the same variable.
     """
     if variable.name in _HIDDEN:
         return hidden_variable, (variable.name,)

@@ -17,7 +17,7 @@ _FOR_EACH = 1 << 40
 
 
 class Numbers:
-    """Rising numbers that are different from those of the processes above this one."""
+    """Rising numbers, different from those of this process's caller and of the caller's caller."""
 
     def __init__(self, step: int = _FOR_EACH) -> None:
         """Begin with 1 in the program's process.

@@ -293,7 +293,7 @@ def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
 
 
 def _modules_by_value(code: CodeType, used: list[object]) -> list[tuple[ModuleType, list[str]]]:
-    """Return the modules that `code` uses and others cannot import, with the names used.
+    """Return the modules that `code` uses and other processes lack, with the names used of each.
 
     `code` uses a module as a global, as an attribute of another such module, or by an import.
     """
@@ -374,7 +374,7 @@ def _parts_of(code: CodeType) -> tuple[bytes | CodeType, tuple[str, ...]]:
 
 
 def names_used(value: object) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
-    """Return the globals, and the names looked up in them, of a function or a class's methods."""
+    """Return, for a function or each method of a class, its globals and the names that it uses."""
     functions_of: list[FunctionType] = []
     if isinstance(value, FunctionType):
         functions_of = [value]

@@ -25,8 +25,8 @@ class Role:
     """
 
     def __init__(self) -> None:
-        # Some functions have globals that belong to no module. These are the dicts that are sent in
-        # place of such globals, by the ids of the globals.
+        # Some functions have globals that belong to no module. In place of such globals another
+        # dict is sent; this attribute has these other dicts, by the ids of the globals.
         self.alone: dict[int, dict[str, Any]] = {}
         # Whether class attributes that cannot be pickled are left out of the pickle.
         self.careful = False
@@ -83,10 +83,10 @@ class Role:
         return None
 
     def inherited(self, number: int) -> Any:
-        """Return what to write for an object that only forked processes have, as a lock may be.
+        """Return what to write for an object, such as a lock, that only forked processes have.
 
-        None means that the receiver does not have it. `number` is the object's number in the
-        registry that `multiprocessing` keeps of such objects: see the module `handover`.
+        None means that the receiver does not have the object. `number` is the object's number in
+        the registry that `multiprocessing` keeps of such objects: see the module `handover`.
         """
         return None
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     Key: TypeAlias = tuple[Namespace, str]
 
-# The names of types whose objects count as definitions: like classes, they have one version, to
-# which later pickles refer.
+# The names of types whose objects count as definitions, as classes do. A definition is sent once,
+# with a number, its version; later pickles contain this number in place of the definition.
 _DEFINITIONS = frozenset(
     {
         *("function", "_lru_cache_wrapper"),
@@ -89,8 +89,8 @@ class Known:
         self.unit = unit
         # The global names that the value uses, such as those in a function's code.
         self.needs: set[Key] = set()
-        # The names in `needs` that functions use: a call fails if one of their values cannot be
-        # pickled.
+        # The names in `needs` that functions use: a call fails if the value of one of these names
+        # cannot be pickled.
         self.strict: set[Key] = set()
         # The error, if the value cannot be pickled.
         self.unsent: Exception | None = None
@@ -242,7 +242,7 @@ class SentNames:
         self.dead.clear()
 
     def has(self, where: Namespace) -> bool:
-        """Return whether `where` belongs to the script, and workers have imported the script."""
+        """Return whether `where` has the script's globals, and workers have imported the script."""
         return self.imports and where.name in MAIN_MODULES
 
     def by_name(self, obj: object, where: Namespace | None) -> Any:
