@@ -39,7 +39,7 @@ class Recording:
     """Records one call in a trace; when the call is over, saves the trace to a file, if asked."""
 
     def __init__(self, trace: Trace, path: str | None, label: str) -> None:
-        """Begin before anything is recorded.
+        """Begin with nothing recorded.
 
         Args:
             trace: the trace in which the call is recorded.
@@ -169,7 +169,7 @@ class Recording:
             False,
         )
         self._records.add(self._pool, worker, part)
-        # The worker has had the rest of the chunk since this time, or for longer.
+        # The worker has had the rest of the chunk at least since this time.
         chunk.sent = part.end
 
     def gone(self, worker: int, begun: int, tried: Mapping[int, int] | None) -> None:

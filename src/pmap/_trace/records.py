@@ -132,7 +132,7 @@ class Records:
     """
 
     def __init__(self) -> None:
-        """Begin before any call."""
+        """Begin with no records."""
         self.calls: dict[int, CallRecord] = {}
         self._workers: dict[int, WorkerRecord] = {}
         # The key of each worker, by two numbers: that of the worker's pool, and that which the

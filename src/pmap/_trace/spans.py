@@ -114,7 +114,7 @@ def spans_of(snapshot: Snapshot) -> tuple[TraceSpan, ...]:
 
 
 def _rows(workers: dict[int, WorkerRecord]) -> dict[int, int]:
-    """Return the row of each worker: the first row without another worker at the same time."""
+    """Return the row of each worker: the first row that no worker of the same time has."""
     rows: dict[int, int] = {}
     free_from: list[float] = []  # for each row, the time at which its last worker has ended
     for key, worker in sorted(workers.items(), key=lambda pair: (pair[1].since, pair[0])):
