@@ -187,7 +187,7 @@ class _Description:
         self._numbers: dict[int, int] = {}
         self._waiting: list[Any] = []
         # These references keep all described objects alive. Otherwise a new object could get the id
-        # of one of them.
+        # of an object that was described.
         self._alive: list[Any] = []
 
     def digest(self, value: object) -> bytes:
@@ -247,7 +247,7 @@ class Keys:
     """The keys of one call's items in a checkpoint; equal inputs have the same keys in each run."""
 
     def __init__(self, identity: tuple[object, ...], seed: int | None) -> None:
-        """Make a digest of the function, which is part of each key.
+        """Make a digest of the function; the digest is part of each key.
 
         Args:
             identity: the function, and what else is the same for all items of the call.

@@ -43,7 +43,7 @@ def _this(pid: int) -> str:
 
 
 def this_process() -> str:
-    """Return a text that identifies this process; a later process with the same id has another."""
+    """Return a text that only this process has, and no later process with the same process id."""
     return _this(os.getpid())
 
 

@@ -22,13 +22,13 @@ from .._transport.process_role import daemon
 from .processes import BEAT
 from .store import Row, Store
 
-# The interval, in seconds, at which the thread looks into the file for outcomes of items that
-# another call is computing.
+# The interval, in seconds, at which the thread of the session looks into the file for outcomes of
+# items that another call is computing.
 _LOOK: Final = 0.1
-# If the thread could not write, it tries again after this many seconds.
+# If the thread of the session could not write to the file, it tries again after this many seconds.
 _AGAIN: Final = 1.0
-# The thread writes in one transaction what comes within this many seconds: a transaction of one
-# outcome takes about as long as one of ten.
+# The thread of the session writes all outcomes that come within this many seconds in one
+# transaction: a transaction of one outcome takes about as long as a transaction of ten outcomes.
 _GATHER: Final = 0.01
 # At most this many outcomes that could not be written are kept to be written later. A later run has
 # to compute all other items again.
@@ -195,8 +195,8 @@ class Session:
                     _warn(given)
                 elif given is not None:
                     ends.append(given)
-            # A call puts its end into the queue after all its outcomes are in the deque. So this
-            # takes all outcomes of the calls whose ends were taken above.
+            # A call puts its end into the queue after all its outcomes are in the deque. So the
+            # deque has all outcomes of the calls whose ends were taken from the queue above.
             self._take_outcomes()
             with self._lock:  # from here on, no items are claimed for the calls that end
                 given_up = [claim for end in ends for claim in end.keeping.claims_left()]
@@ -209,7 +209,7 @@ class Session:
                 then(error)
 
     def _received(self) -> list[_End | str | None]:
-        """Wait until the thread has something to do; return what is in the queue."""
+        """Wait until the session's thread has something to do; return what is in the queue."""
         wait = BEAT
         if self._unwritten:
             wait = _AGAIN
@@ -267,7 +267,7 @@ class Session:
     def _look_at_held(self) -> None:
         for keeping in [*self._calls]:
             if keeping.holds:
-                # If the file cannot be read at this moment, the thread tries later.
+                # If the file cannot be read at this moment, the session's thread tries later.
                 with suppress(CheckpointError):
                     keeping.look_at_held()
 

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 from .._errors import CheckpointError
 from . import processes
 
-# The bytes "pmap", by which SQLite identifies the file; they are in its header.
+# The bytes "pmap". The header of an SQLite file has four bytes that say which program the file is
+# for; a checkpoint has these bytes there.
 APPLICATION_ID: Final = 0x706D6170
 VERSION: Final = 1
 CLAIMED, DONE, FAILED = range(3)
@@ -52,7 +53,7 @@ CREATE TABLE owners (
 
 
 # For each open connection of this process: the path of the file, and the number of the owner for
-# which it claims items.
+# which the connection claims items.
 _owners_here: set[tuple[str, int]] = set()
 
 
@@ -290,8 +291,8 @@ class Store:
         """
         with self._explained("cannot be written"), self._transaction():
             self._connection.executemany(
-                # To change the row of the claim takes half as long as to replace the row by a new
-                # one.
+                # The claim is a row of the table. To change this row takes half as long as to
+                # replace it by a new row.
                 "INSERT INTO items (key, call, place, state, value) VALUES (?,?,?,?,?) "
                 "ON CONFLICT (key) DO UPDATE SET call=excluded.call, place=excluded.place, "
                 "state=excluded.state, owner=NULL, value=excluded.value",
