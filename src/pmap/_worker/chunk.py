@@ -183,8 +183,8 @@ class Chunk:
                 start, stop = index, self._begun - self.sent
                 part = entries[start:stop]
                 if isinstance(part, memoryview):
-                    # The items become Python objects part by part: the few objects of one part fit
-                    # into the processor's cache.
+                    # Only the items that begin together become Python objects at one time: so few
+                    # objects fit into the processor's cache.
                     part = part.tolist()
                 for index, entry in enumerate(part, start):
                     result = run(entry)

@@ -106,7 +106,7 @@ def _register(reducers: list[tuple[type, Callable[[Any], Any]]]) -> None:
 def _of_one(function: Callable[..., object], kind: int) -> Callable[[Any], object]:
     """Return `function` as a function of one argument: the item.
 
-    `kind` says what an item is: 0 the argument itself; 1 a row of arguments; any other number a
+    `kind` says what an item is: 0 the argument itself; 1 a tuple of arguments; any other number a
     pair of positional and keyword arguments.
     """
     if kind == 0:

@@ -103,7 +103,7 @@ class Surroundings:
     """Sees to it that each item finds the directory, environment variables etc. of its call."""
 
     def __init__(self) -> None:
-        # The caller's environment as it was put in place last.
+        # The environment of the caller that this worker has put in place last.
         self._environment: Environment | None = None
         # What each item is to find: the environment `_environment`, with the changes that an
         # initializer has made.

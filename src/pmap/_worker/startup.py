@@ -148,8 +148,8 @@ def enter_forked(
         sock: the socket on which the messages of the caller come.
         lifeline: the reading end of a pipe that closes when the caller ends; -1: there is none.
         initializer: the function that a fork of the caller calls first, with its arguments.
-        prepared: if this process was forked from one that has imported the script: what that
-            process has prepared for the environment and for reports.
+        prepared: what the process that has imported the script has prepared for the environment and
+            for reports; None if this process was not forked from that process.
     """
     code = 1
     try:

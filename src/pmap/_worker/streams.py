@@ -75,7 +75,7 @@ class _Output(io.BufferedIOBase):
             self._pending.append(piece)
             self._size += len(piece)
             if here:
-                # This note makes the worker flush the streams when the item ends.
+                # Because of the note PRINTED, the worker flushes the streams when the item ends.
                 traces.append(PRINTED)
             # The output of another thread, or of a process that an item has forked, is passed on
             # line by line, because the end of an item does not flush it.
