@@ -97,7 +97,8 @@ def _sendable(error: BaseException) -> bytes:
         if type(again) is type(error) and _have_equal_args(again, error):
             return data
     except BaseException:
-        # Pickle's own form could not be loaded again; the second form, below, may work.
+        # What pickle itself writes could not be loaded again. The second of the three forms, which
+        # is tried next, may be loadable.
         pass
     # The second form of pickle has only class, `args` and `__dict__`. Many exceptions have an
     # `__init__` that takes other arguments than it passes to its base class, so loading pickle's
@@ -108,7 +109,8 @@ def _sendable(error: BaseException) -> bytes:
         if _have_equal_args(_try_loads(data), error):
             return data
     except BaseException:
-        # The second form could not be loaded again; the third form, below, may work.
+        # The second form could not be loaded again. The third form, which is tried next, may be
+        # loadable.
         pass
     from .by_value.picklers import Home, dumps_full
 

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 _LENGTH = struct.Struct("<Q")
 _BLOBS = 1 << 63  # if a message's length has this bit, large parts (blobs) follow the message
-# A bit pattern that is part of each length. If other code has written bytes into the socket, the
-# reader finds that the pattern is missing, and does not take those bytes for a length.
+# A bit pattern that is part of the length at the begin of each message. If other code has written
+# bytes into the socket, the reader finds that the pattern is missing, and does not take those bytes
+# for a length.
 _MARK = 0x706D << 48
 _SIZE = (1 << 48) - 1
 

@@ -118,7 +118,7 @@ def read_process_settings() -> Values:
     seen.append(argv)
     if _last is None or seen != _last[0]:
         if isinstance(argv, list):
-            seen[-1] = sys.argv[:]  # the program may change its list in place
+            seen[-1] = sys.argv[:]  # a copy, as the program may change `sys.argv` in place
         _last = seen, _read_all()
     return _last[1]
 

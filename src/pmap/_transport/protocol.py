@@ -248,12 +248,12 @@ if TYPE_CHECKING:
 
 
 def make_drop(spec: int) -> DropMessage:
-    """Return the message that no more items come for the call spec with the number `spec`."""
+    """Return the message that no more items come for the call with the call spec `spec`."""
     return DROP, spec
 
 
 def parse_drop(message: DropMessage) -> int:
-    """Return the number of the call spec that the worker can forget."""
+    """Return the number of the call spec (the message about a call) that the worker can forget."""
     return message[1]
 
 

@@ -62,7 +62,8 @@ def sieve(
         try:
             raw = buffer.raw()
         except BufferError:
-            # Memory that is not contiguous cannot be sent apart, so it stays in the pickle.
+            # Memory that is not contiguous cannot be sent beside the pickle, so it stays in the
+            # pickle.
             return True
         if least is None or raw.nbytes < least:
             if type(raw.obj) is not Mark:

@@ -83,8 +83,8 @@ version_of: dict[int, int] = {}
 _in_place: dict[tuple[int, str], int] = {}
 # The units (pickled values) and names for which the function `prepare` was called last.
 _ready: tuple[Sequence[int], Sequence[Name]] = (), ()
-# Values of global names that were put aside, by version, while calls run that were made with
-# another value of the name.
+# Values of global names that were put aside while calls run that were made with another value of
+# the name; by the version of the value that was put aside.
 _saved: dict[int, object] = {}
 # If this worker is a fork of the caller: the globals that the caller's modules had at the fork, by
 # the numbers of the modules.
@@ -275,7 +275,7 @@ def _load_unit(unit: _Unit, waiting: dict[int, Name]) -> None:
             if version in waiting:
                 _put_in_place(*waiting.pop(version))
     except BaseException as error:
-        # The rest of the unit cannot be read, so its other names get this error, too.
+        # The rest of the unit cannot be read, so the other names in the unit get this error, too.
         unit.error = error
         raise
 
@@ -323,8 +323,8 @@ def forget(numbers: Sequence[int]) -> None:
             value = received.pop(version, None)
             if version_of.get(id(value)) == version:
                 del version_of[id(value)]
-    # A stand-in is deleted when no name in it has a received value any more: the caller has dropped
-    # the module.
+    # A stand-in is deleted when none of its names has a value from the caller any more: then the
+    # caller has dropped the module.
     used = {number for (number, _), version in _in_place.items() if version in received}
     for number in [number for number in _modules if number not in used]:
         if sys.modules.get(_modules[number].__name__) is not _modules[number] and (
@@ -336,7 +336,7 @@ def forget(numbers: Sequence[int]) -> None:
 
 
 def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> None:
-    """Give a name the value of this version, with any changes that the worker's code made to it."""
+    """Give a name the value of this version, with the changes that the worker's code made to it."""
     key = number, name
     before = _in_place.get(key)
     if before == version:
@@ -345,14 +345,15 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
     _in_place[key] = version
     if before is not None:
         if before in received:
-            # A value whose version is not known any more is not saved: no call will ask for it.
+            # The value that the name has now is saved only if its version is still in `received`:
+            # otherwise no later call will need it.
             _saved[before] = space.get(name, ABSENT)
     elif may_stay and name in space:
         if _was_set_here(number, name, space):
             return
         if _is_as_forked(space[name], may_stay):
-            # Later pickles that refer to this version mean the object that this worker has from the
-            # fork.
+            # The worker keeps the object that it has from the fork. A later pickle that contains
+            # the number `version` in place of an object means this object.
             received[version] = space[name]
             return
     value = _saved.pop(version, received.get(version, space))

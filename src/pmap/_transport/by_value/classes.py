@@ -393,6 +393,6 @@ def begin_forked() -> None:
 
 
 def note(cls: type, role: Role) -> None:
-    """Record the attributes of a class, which a worker that is about to be forked will have."""
+    """Record the attributes of a class: a worker that is about to be forked will have them."""
     _key(cls)
     _serials_of(cls, role)

@@ -328,8 +328,8 @@ def _forward_reference(role: Role, given: Any, kind: type) -> Any:
         where = role.space_of(space)
         if where is not None:
             role.needs(space, named_in({"": given}), strict=False)
-    # The closure cells of the variables that the reference names: one cell, or a dict of several,
-    # or None.
+    # The closure cells of the variables whose names occur in the forward reference: one cell, or a
+    # dict of several cells, or None.
     cells: Any = given.__cell__
     if hasattr(cells, "pop"):
         cells = dict(cells)

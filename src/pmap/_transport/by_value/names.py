@@ -70,8 +70,8 @@ class Needs(NamesRole):
         self.units: dict[int, Unit] = {}
         # The record of each function, class and the like that was sent, by the object's id.
         self.held: dict[int, Known] = {}
-        # The highest number, in the registry of `multiprocessing`, of the locks in the call's
-        # pickles that only forked workers have; -1: there are none.
+        # Some locks in the call's pickles exist only in forked workers. This is the highest number
+        # that one of these locks has in the registry of `multiprocessing`; -1: there are none.
         self.newest: int = -1
         # Whether the function of the call is pickled now, and not an item. Items are always sent as
         # copies, because the program may change their objects between two items.
@@ -348,8 +348,8 @@ class _Writer(NamesRole):
                     unit.definitions.append(known.version)
 
     def _value(self, known: Known) -> object:
-        # A value that `known` does not hold is looked up again: another thread may have replaced
-        # it.
+        # If the record `known` does not contain the value itself, the value is looked up again:
+        # another thread may have replaced the value.
         space, name = known.key
         return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
 

@@ -77,8 +77,8 @@ def digest(value: object, met: list[tuple[dict[str, Any], str]] | None = None) -
 
     Args:
         value: the value.
-        met: a list to which functions, classes and the like in `value` are added: the globals of
-            each, and its name there.
+        met: a list to which a pair is added for each function, class and the like in `value`: the
+            globals of its module, and its name in these globals.
     """
     parts: list[Any] = []
 

@@ -30,7 +30,8 @@ class Role:
         self.alone: dict[int, dict[str, Any]] = {}
         # Whether class attributes that cannot be pickled are left out of the pickle.
         self.careful = False
-        # Whether the pickle is sent to another process; if not, it is only for a digest or a trial.
+        # Whether the pickle is sent to another process; if not, the pickle is only for a digest or
+        # a trial.
         self.sends = True
         # Whether the receiver may be a fork of this process.
         self.forks = False

@@ -65,8 +65,9 @@ class Unit:
         # The units (values of names) sent earlier to which the pickles of this unit refer.
         self.before: set[Unit] = set()
         self.chain: int = 1
-        # The highest number, in the registry of `multiprocessing`, of the locks in the pickles that
-        # only forked processes have: see the module `handover`. -1: there are none.
+        # Some locks in the pickles exist only in forked processes: see the module `handover`. This
+        # is the highest number that one of these locks has in the registry of `multiprocessing`;
+        # -1: there are none.
         self.newest: int = -1
         self._dead = dead
 
@@ -98,8 +99,8 @@ class Known:
         self.size = 0
         # Whether the value contains a random generator.
         self.has_generator = False
-        # The definitions (functions, classes and the like) in the value: for each its globals, and
-        # its name there.
+        # The definitions (functions, classes and the like) in the value: for each definition the
+        # globals of its module, and its name in these globals.
         self.met: list[tuple[dict[str, Any], str]] = []
         self.fingerprint: object
         try:
@@ -116,8 +117,8 @@ class Known:
         # handle that `share` has made is not kept alive: the handle goes when the program drops it.
         keeps = (self.fixed or is_definition(value)) and not is_handle(type(value))
         self.held: object = value if keeps else None
-        # `place` is the id (address) of the value: another object counts as another value. `place`
-        # is None if objects of the value's class cannot change.
+        # `place` is the id (address) of the value: if the name refers to another object later, that
+        # counts as another value. `place` is None if objects of the value's class cannot change.
         self.place: int | None = None if id(type(value)) in _CONSTANT else id(value)
         # Two ways to see without a fingerprint that nothing has changed: `constant` is the value
         # itself, if it can never change, else `_VARIES`; `shape` is all that can change of a simple
