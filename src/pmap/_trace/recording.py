@@ -88,15 +88,16 @@ class Recording:
 
     def sent(self, worker: int, start: int, stop: int) -> None:
         """Record that a worker is about to get the items from `start` to `stop` - 1."""
-        # If an older chunk contains these items, they were taken back from its worker, because an
-        # item is with one worker at a time. The items taken back are the last ones of their chunk.
+        # If an older chunk contains these items, they were taken back from the worker of that
+        # chunk, because an item is with one worker at a time. The items taken back are the last
+        # items of that chunk.
         for chunks in self._held.values():
             for chunk in chunks:
                 if chunk.next < stop and start < chunk.stop:
                     chunk.stop = max(start, chunk.next)
             # If all items of a chunk were taken back, the chunk is removed, because no results will
-            # come for it. A chunk that has begun stays until its last message comes, even if that
-            # message has no results.
+            # come for it. If a chunk has begun, it stays in the list until the last message about
+            # it comes, even if that message has no results.
             chunks[:] = [chunk for chunk in chunks if chunk.start < max(chunk.stop, chunk.next)]
         self._held.setdefault(worker, []).append(_Held(start, stop, perf_counter()))
 
@@ -208,7 +209,8 @@ class Recording:
     def finish(self) -> None:
         """Save the trace to its file, if it has a file.
 
-        If that fails, the user gets only a warning, because the call itself has succeeded.
+        If the file cannot be saved, the user gets only a warning, because the call itself has
+        succeeded.
         """
         # The engine may not have recorded the end of the call, for example if its pool is closed.
         # Then `finish` records the end.

@@ -227,7 +227,7 @@ class Records:
                 self._dropping.release()
 
     def _drop(self) -> None:
-        """Drop the oldest tenth of `_parts`, and calls and workers that ended before the rest."""
+        """Drop the oldest tenth of `_parts`, and calls and workers without any later part."""
         # The list is copied, because other engines may add parts at the same time.
         parts = [*self._parts]
         left = sum([part.items for part in parts])

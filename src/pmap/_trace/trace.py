@@ -80,13 +80,13 @@ class Trace:
         """Write the trace to a file: ``.svg`` for a picture, ``.json`` for Perfetto or Chrome.
 
         Perfetto (https://ui.perfetto.dev) and Chrome (chrome://tracing) open files of the Trace
-        Event format, in which you can zoom in.
+        Event format, and let you zoom in.
 
         Args:
             path: the file, which is replaced if it exists. Its suffix says the format.
 
         Raises:
-            ValueError: the suffix is another one.
+            ValueError: the suffix is neither ``.svg`` nor ``.json``.
             OSError: the file cannot be written.
         """
         name = os.fspath(path)
