@@ -1,4 +1,4 @@
-"""The class `Checkpoint`: a file with the results of calls, in which later calls find them."""
+"""The class `Checkpoint`: a file that keeps results of calls, so that later calls find them."""
 
 import os
 from collections.abc import Callable
@@ -47,8 +47,9 @@ class Checkpoint:
 
         Args:
             path: the path of the file, which need not exist.
-            retry_failures: whether a call runs the items again that have failed. If False, their
-                failures count as results: the call raises or returns them, and does not run them.
+            retry_failures: whether a call runs the items again that have failed. If False, the
+                failures count as results: the call raises or returns the failures, and does not run
+                the items.
 
         Raises:
             TypeError: `path` is no path, or `retry_failures` is no bool.

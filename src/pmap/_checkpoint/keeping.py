@@ -134,7 +134,7 @@ class CallKeeping:
             if key is None:
                 continue
             # The outcome is pickled at once, because the program may change the result as soon as
-            # it has got it.
+            # the program has got it.
             error = failures.get(offset)
             if error is not None:
                 state, data = FAILED, packed_error(error, attempts(index))

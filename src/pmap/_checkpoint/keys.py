@@ -76,7 +76,8 @@ def _is_yours(obj: Any) -> bool:
     name: object = getattr(obj, "__module__", None)
     if not isinstance(name, str) or name in MAIN_MODULES:
         return True
-    # A function that is made inside another one has no importable name. So its code is described.
+    # A function that is made inside another function has no importable name. So its code is
+    # described.
     if "<" in obj.__qualname__:
         return True
     if name.partition(".")[0] == _OWN_PACKAGE or name in sys.builtin_module_names:
@@ -100,8 +101,8 @@ class _Pickler(pickle.Pickler):
 
     For a function or class, the pickle contains what `refer` returns.
 
-    The pickler works in its fast mode, in which it has no memo. So it cannot write a value that
-    contains itself.
+    The pickler works in the fast mode of pickle, in which a pickler has no memo. So it cannot write
+    a value that contains itself.
     """
 
     def __init__(
@@ -206,8 +207,8 @@ class _Description:
         try:
             found = _bytes((name, part), self._refer)
         except NoKeyError:
-            # The object is a lock or an open file, say. Only its type goes into the digest: nothing
-            # else of it is the same in another run.
+            # The object is a lock or an open file, say. Only the type of the object goes into the
+            # digest: nothing else of the object is the same in another run.
             found = _bytes((name, "of type", type(part).__qualname__), self._refer)
         return len(found).to_bytes(8, "big") + found
 

@@ -50,8 +50,9 @@ def this_process() -> str:
 def is_alive(process: str, beat: float) -> bool:
     """Return whether a process is alive. `beat` is the time of its last sign of life.
 
-    If that cannot be found out (on another machine, in another container, or if this is not Linux),
-    a process counts as alive as long as its last sign of life is not old.
+    The system may be unable to say whether the process is alive: the process may be on another
+    machine or in another container, or this system is not Linux. Then the process counts as alive
+    as long as its last sign of life is not old.
     """
     pid, began, place = process.split(" ", 2)
     if place and place == this_process().split(" ", 2)[2]:

@@ -85,7 +85,8 @@ class Session:
             CheckpointError: the file cannot be used.
         """
         self._store = Store(path)
-        # A thread holds this lock while it uses the connection, since only one may do so at a time.
+        # A thread holds this lock while it uses the connection, because only one thread at a time
+        # may use the connection.
         self._lock = RLock()
         try:
             self.owner: int = self._store.add_owner()
@@ -144,8 +145,8 @@ class Session:
         """Queue an outcome; any thread may call this method, whatever locks it holds."""
         self._outcomes.append(outcome)
         # The thread of the session sets `_idle` before it looks into the deque. This thread reads
-        # `_idle` after it has put the outcome into the deque. So at least one of them sees what the
-        # other has done.
+        # `_idle` after it has put the outcome into the deque. So at least one of the two threads
+        # sees what the other thread has done.
         if self._idle:
             self._queue.put(None)
 
@@ -302,8 +303,8 @@ def _warn(text: str) -> None:
 
 _sessions: dict[str, Session] = {}
 _sessions_lock = RLock()
-# In a forked process, these are the sessions of its parent. They are never closed: to close their
-# connections would release locks that the parent holds.
+# In a forked process, these are the sessions of its parent. This process never closes them: to
+# close the connections of these sessions would release locks that the parent holds.
 _of_parent: list[Session] = []
 
 
