@@ -1,4 +1,4 @@
-"""How a worker runs the items that it was sent together (a chunk), and notes each result.
+"""How a worker runs a chunk, the items that one message has brought, and notes each result.
 
 The worker notes each result in the result journal, memory that it shares with its caller, before
 the next item begins. Where the system has no shared memory for this, the worker sends each result
@@ -72,8 +72,8 @@ class Chunk:
         self._items = items
         self._send = send
         self._needs_replacement = needs_replacement
-        # A pickled value is a list, a plain one is not: if there is no list among the items, they
-        # all are plain.
+        # A pickled value is a list, and a plain value is no list. So if there is no list among the
+        # items, all items are plain.
         kind: type[object] = type(entries)
         self._plain = kind is not list or list not in set(map(type, entries))
         self._step = step
@@ -89,8 +89,8 @@ class Chunk:
     def _goes_on(self, number: int) -> bool:
         """Return whether the item at index `number` of the chunk may run.
 
-        If the item may run, note that it begins, together with the `step` - 1 items after it. If
-        the item may not run, the caller has taken it back to give it to another worker.
+        If the item may run, note that it begins, together with the next `step` - 1 items. If the
+        item may not run, the caller has taken it back to give it to another worker.
         """
         if number >= self._begun:
             begun = min(number + self._step, len(self._entries))
@@ -183,8 +183,8 @@ class Chunk:
                 start, stop = index, self._begun - self.sent
                 part = entries[start:stop]
                 if isinstance(part, memoryview):
-                    # Only the items that begin together become Python objects at one time: so few
-                    # objects fit into the processor's cache.
+                    # Only the items that begin together become Python objects at one time: this
+                    # number of objects fits into the processor's cache.
                     part = part.tolist()
                 for index, entry in enumerate(part, start):
                     result = run(entry)
@@ -218,7 +218,8 @@ class EagerChunk(Chunk):
     """A chunk whose results are sent before the next item begins, if they have waited for a moment.
 
     Workers that share the caller's process run such chunks. These workers are never killed. So
-    nobody reads results from their journals when a call is cancelled, and a chunk may end late.
+    nobody reads results from the journals of these workers when a call is cancelled, and a chunk
+    may end late.
     """
 
     _sent_at = 0.0  # when results were last sent, or were about to be sent

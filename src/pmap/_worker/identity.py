@@ -184,7 +184,7 @@ class _Watch:
 class _Loader:
     """Loads a module of `multiprocessing` with the module's own loader.
 
-    Then it tells the module what it has to know of this worker process.
+    Then this loader tells the module what the module has to know of this worker process.
     """
 
     def __init__(self, loader: Any, name: str) -> None:

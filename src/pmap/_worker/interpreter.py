@@ -42,8 +42,9 @@ def serve(fd: int) -> None:
     except OSError:
         pass  # the caller has closed its socket, so the error can be told to nobody
     finally:
-        # The descriptors of the segments belong to the process, which goes on, so they are closed
-        # here. When the interpreter itself ends, the modules that could close them are gone.
+        # The descriptors of the segments belong to the process, which goes on after the end of this
+        # interpreter. So the descriptors are closed here: when the interpreter itself ends, the
+        # modules that could close them are gone.
         worker.release_segments()
         sock.detach()
 

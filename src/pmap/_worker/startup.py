@@ -268,7 +268,7 @@ def _watch_caller(lifeline: int) -> None:
     try:
         start_new_thread(_kill_at_the_end, (lifeline, kill_group))
     except RuntimeError:
-        pass  # no thread can be started; the worker ends when it next reads its socket
+        pass  # no thread can be started; the worker ends when it reads its socket the next time
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -289,9 +289,10 @@ def _ignore(signum: int, stack: FrameType | None) -> None:
 def _leave(code: int) -> NoReturn:
     for stream, own in ((sys.stdout, sys.__stdout__), (sys.stderr, sys.__stderr__)):
         if stream is not own:
-            # An item has set this stream, and its flush may never return. The caller waits for the
-            # end of this process, and would wait for ever; so the flush has a time limit. A stream
-            # that the process began with has no limit: it may have to wait for its reader.
+            # An item has set this stream, and the stream's `flush` may never return. The caller
+            # waits for the end of this process, and would wait for ever; so the flush has a time
+            # limit. For a stream that the process began with, the flush has no time limit: it may
+            # have to wait for the reader of the stream.
             end_after(_LAST_FLUSH)
         try:
             stream.flush()

@@ -183,8 +183,8 @@ def count_threads() -> int:
     Where the system does not tell, only the threads that Python started count.
     """
     try:
-        # The folder has one folder in it for each thread. Its number of links is that number plus
-        # 2.
+        # The folder `task` has one folder in it for each thread. The number of links of `task` is
+        # the number of threads plus 2.
         return os.stat("/proc/self/task").st_nlink - 2
     except OSError:
         import _thread

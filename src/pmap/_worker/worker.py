@@ -448,7 +448,8 @@ class Worker:
             )
         if self._max_memory is not None:
             # This worker has a memory limit, so it measures its memory after each item. A worker
-            # that fills a typed array cannot do so; hence results are noted one by one.
+            # that fills a typed array cannot measure after each item; hence results are noted one
+            # by one.
             spec.mixed = True
         make = EagerChunk if process_role.shares_process else Chunk
         chunk = make(spec, entries, step, self._journal, items, send, self._needs_replacement)
