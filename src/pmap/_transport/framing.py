@@ -98,8 +98,8 @@ def send_batch(sock: socket, data: bytes | memoryview, fds: list[int]) -> int:
     """Send as much of `data` as the socket takes now, with at most `MOST` of the descriptors.
 
     Return how many bytes were sent. If there are more descriptors, only one byte is sent, and the
-    next call has to send the rest of the descriptors with the rest of the bytes. There are enough
-    bytes for that, since a message has some bytes for each descriptor.
+    next call has to send the rest of the descriptors with the rest of the bytes. A message has some
+    bytes for each descriptor, so there are enough bytes for as many calls as are needed.
     """
     return send_with_fds(sock, data[:1] if len(fds) > MOST else data, fds[:MOST])
 

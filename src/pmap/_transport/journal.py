@@ -131,10 +131,10 @@ class ResultJournal:
 
         The caller sets HALT, or KEEP and BACK, and then reads whether AT still has its earlier
         value. The worker sets AT and then reads HALT, BACK and KEEP. So at least one of the two
-        processes sees the store of the other. Therefore, if the caller ends the worker because an
-        item has run for too long, it never strikes the next item; and each item is either taken
-        back or run. If each process sees the other's store, the caller decides within a moment, as
-        in `begin`.
+        processes sees the store of the other. Therefore a caller that ends the worker because an
+        item has run for too long never hits the next item; and each item is either taken back or
+        run. If each process sees the other's store, the caller decides within a moment, as in
+        `begin`.
         """
         head = self._head
         before = head[_AT]
@@ -348,8 +348,8 @@ class ResultJournal:
                 slots.pop()
             array = self._ints if how == _INTS else self._floats
             entries = list(array[: len(slots)])
-        # The worker may have died right after it sent results, before it noted in SENT that they
-        # were sent. Those results are left out here.
+        # The worker may have died after it sent results, but before it noted in SENT that these
+        # results were sent. The results that have arrived are left out here.
         entries = entries[max(0, received - sent) :]
         return at & _ALL > received + len(entries), entries
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Values: TypeAlias = tuple[Value | EllipsisType, ...]
 
 # Those limits of the operating system that count as settings here. RLIMIT_CPU is left out: it
-# counts the time of one process, and a worker may have worked for longer than its caller.
+# limits the processor time of one process, and a worker may have used more than its caller.
 _LIMITS = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
 # Functions that return a setting and are quick to call, by the names of their modules.
 _PROBES = {
@@ -89,8 +89,9 @@ _HAS_AFFINITY = hasattr(os, "sched_getaffinity")
 def read_process_settings() -> Values:
     """Return the values of all settings in this process, in the order of `_rows`.
 
-    As long as nothing changes, the result is the same object. This runs at each call, so it asks a
-    few functions of C first, and reads all settings only if one of these returns another value.
+    As long as nothing changes, the result is the same object. This function runs at each call. So
+    it calls a few functions of C first, and reads all settings only if one of these functions
+    returns another value than before.
     """
     global _last
     modules = sys.modules

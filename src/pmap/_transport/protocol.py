@@ -258,7 +258,7 @@ def parse_drop(message: DropMessage) -> int:
 
 
 def make_quit() -> tuple[int]:
-    """Return the message that a worker is to end; it has nothing but its kind."""
+    """Return the message that a worker is to end; the message has nothing but its kind."""
     return (QUIT,)
 
 

@@ -112,8 +112,8 @@ class LentSegments:
     def written(self, buffers: Sequence[Buffer]) -> Segment | None:
         """Return a segment that holds `buffers`, or None if the system has no segment for them.
 
-        If the segment is lent, it has a number, which the receiver returns when it no longer uses
-        the segment. If the segment has the number 0, it belongs to the receiver.
+        If the segment is lent, it has a number, and the receiver returns this number when the
+        receiver no longer uses the segment. A segment with the number 0 belongs to the receiver.
         """
         segment = self._free_segments.written(buffers)
         if segment is not None:
@@ -126,7 +126,7 @@ class LentSegments:
     def _make_room(self, size: int) -> bool:
         """Return whether a segment of `size` bytes may be lent.
 
-        If it may be lent, release free segments to make room for it.
+        If it may be lent, release free segments to make room for the lent one.
         """
         lent = self._lent
         left = self._room - size - self._bytes_lent()

@@ -256,8 +256,8 @@ class Segment:
                     for at in range(0, length, _PIECE):
                         with data[at : at + _PIECE] as piece:
                             memory[start + at : start + at + len(piece)] = piece
-        # A segment that is much larger than its contents is made smaller: the receiver may keep it
-        # for a long time.
+        # A segment that is much larger than its contents is made smaller: the receiver may keep the
+        # segment for a long time.
         if size > self.size or size < self.size - (self.size >> _SPARE):
             os.ftruncate(self.fd, size)
             self.size = size

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     # Names that both a module of the user and one of the standard library have; with each name,
-    # whether the caller has the standard library's module under the name. (It has if it imported
-    # that module before the user's module was on the path.)
+    # whether the caller has the standard library's module under the name. (The caller has that
+    # module if it imported the module before the user's module was on the path.)
     Shadows: TypeAlias = list[tuple[str, bool]]
 
 # The directory of the standard library; in a frozen program, which may have no such directory, the

@@ -179,7 +179,8 @@ def apart(
 ) -> tuple[Head, list[Buffer | Descriptor]]:
     """Return a pickle and the buffers that are sent beside it.
 
-    If the pickle itself is large, it becomes the last of these buffers, with None in its place.
+    If the pickle itself is large, the pickle becomes the last of these buffers, and None is
+    returned in place of the pickle.
     """
     if len(data) < LARGE:
         return data, buffers

@@ -61,8 +61,8 @@ class _Unit:
 
 
 # Functions that find, in the caller's process, a namespace by its number, a definition by its
-# version, and the fingerprint of a value. The modules `namespaces` and `sent_names` add them. A
-# worker that was forked from the caller has these functions, too.
+# version, and the fingerprint of a value. The modules `namespaces` and `sent_names` add these
+# functions. A worker that was forked from the caller has these functions, too.
 find_home: list[Callable[[int], dict[str, Any] | None]] = []
 find_definition: list[Callable[[int], object]] = []
 find_fingerprint: list[Callable[[object], object]] = []
@@ -294,8 +294,8 @@ class _Noting(Unpickler):
 def _loader(data: Any, buffers: Any, primed: Sequence[int]) -> Unpickler:
     """Return an unpickler of `data` that knows the values of the versions `primed` already.
 
-    The pickler that made `data` knew them, too (they were in its memo), so the pickle refers to
-    them. Thus a list that two names share at the caller is one list in this process.
+    The pickler that made `data` had these values in its memo, so the pickle refers to them. Thus a
+    list that two names share at the caller is one list in this process.
     """
     if not primed:
         return Unpickler(BytesIO(data), buffers=buffers)
@@ -345,8 +345,8 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
     _in_place[key] = version
     if before is not None:
         if before in received:
-            # The value that the name has now is saved only if its version is still in `received`:
-            # otherwise no later call will need it.
+            # The value that the name has now is saved only if the value's version is still in
+            # `received`: otherwise no later call will need the value.
             _saved[before] = space.get(name, ABSENT)
     elif may_stay and name in space:
         if _was_set_here(number, name, space):

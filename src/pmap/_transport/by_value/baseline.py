@@ -109,9 +109,9 @@ class Baseline:
                 continue
             version = known.version
             if version not in may_stay:
-                # A worker may keep its own value of a name while the caller sends the first version
-                # of its own value. A second version shows that the caller has changed the value,
-                # and then the worker takes the caller's value.
+                # A worker may keep its own value of a name while the caller has sent only one
+                # version of the caller's value. A second version shows that the caller has changed
+                # the value, and then the worker takes the caller's value.
                 first = (space.number, name) not in self._names
                 self._names.add((space.number, name))
                 may_stay[version] = first and self._is_unchanged(space, name)

@@ -296,7 +296,8 @@ def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any]]) ->
     attributes, others, abstracts = state
     arrived = _arrived.get(cls)
     if arrived is None:
-        # This process has defined the class, and sent it: its attributes here are the right ones.
+        # This process has defined the class, and sent it: the attributes that the class has in this
+        # process stay.
         return
     new = not arrived
     missing = _unset

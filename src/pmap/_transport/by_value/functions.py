@@ -1,8 +1,8 @@
 """Functions that a pickle calls to make the caller's functions again.
 
 A worker that was forked from the caller has the caller's functions already, for example in classes,
-tables and closures. When such a function arrives there, the worker keeps its own function object,
-and sets in this object only what the caller has changed since the fork.
+tables and closures. When such a function arrives in such a worker, the worker keeps the function
+object that it has, and sets in this object only what the caller has changed since the fork.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Functions that return whether two values are equal, as far as a receiver can tell. The module
-# `sent_names` adds one; a worker that was forked from the caller has it, too.
+# `sent_names` adds one function; a worker that was forked from the caller has this function, too.
 compare_values: list[Callable[[object, object], bool]] = []
 # For each function that this worker has from the fork and that arrives at this moment, by the
 # function's id: the closure that was sent.

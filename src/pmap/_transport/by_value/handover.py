@@ -101,8 +101,8 @@ def reduce_shared(role: Role, obj: object, kind: type) -> Any:
     return NotImplemented if kind.__module__.startswith(_LIBRARY) else None
 
 
-# Modules of classes that have numbers of file descriptors as plain ints among their attributes, so
-# that their objects cannot be sent.
+# Modules with classes whose objects have file descriptors, as plain ints, among their attributes.
+# Such objects cannot be sent.
 _WITH_NUMBERS = frozenset(
     {
         *("multiprocessing.popen_fork", "multiprocessing.popen_spawn_posix"),

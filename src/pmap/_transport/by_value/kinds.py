@@ -99,8 +99,8 @@ def make_cached(function: Any, maxsize: int | None, typed: bool, address: int | 
 def _key_by_comparison(_: Role, given: Any, kind: type) -> Any:
     import gc
 
-    # The key object that `functools.cmp_to_key` makes has no attribute with its comparison
-    # function: only the garbage collector shows it.
+    # The key object that `functools.cmp_to_key` makes contains a comparison function, but not as an
+    # attribute: only the garbage collector shows this function.
     parts = [part for part in gc.get_referents(given) if part is not kind]
     return (functools.cmp_to_key, tuple(parts)) if len(parts) == 1 else None
 
@@ -125,8 +125,8 @@ def _weak(given: Any, kind: Any) -> Any:
     return None
 
 
-# In the sender, other objects keep alive what a weak reference refers to. In the receiver these may
-# be missing, so there the weak reference itself keeps its object alive.
+# In the sender, other objects keep alive what a weak reference refers to. These other objects may
+# be missing in the receiver. So in the receiver the weak reference itself keeps its object alive.
 
 
 def make_weak(kind: Any, contents: Any) -> Any:
@@ -245,14 +245,14 @@ def _alias(given: Any) -> Any:
     if given.__type_params__:
         arguments = given.__name__, _evaluated(given, "__value__"), given.__type_params__
         return make_alias, (type(given), *arguments, given.__module__)
-    # The value is set after pickle has put the alias itself into its memo, because the value may
+    # The value is set after pickle has put the alias itself into the memo, because the value may
     # refer to the alias.
     state = (_evaluated(given, "__value__"),)
     return make_simple_alias, (given.__name__, given.__module__), state, None, None, fill_alias
 
 
-# For each type alias that was made in this process and has no value yet, by its id: the list from
-# which the alias will take its value.
+# For each type alias that was made in this process and has no value yet, by the id of the alias:
+# the list from which the alias will take its value.
 _values: dict[int, list[Any]] = {}
 
 
@@ -440,7 +440,7 @@ def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
 
 
 # For each context variable that is no module's global, by its name: a module, and the function of
-# that module that sets the variable if it has no value.
+# that module that sets the variable if the variable has no value.
 _HIDDEN = {"decimal_context": ("decimal", "getcontext"), "numpy.ufunc.extobj": ("numpy", "seterr")}
 
 

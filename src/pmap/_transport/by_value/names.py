@@ -354,7 +354,7 @@ class _Writer(NamesRole):
         return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
 
     def _pass_on_needs(self) -> None:
-        """Let functions and classes pickled inside a value need the names, too, that it needs."""
+        """Record that what was pickled inside a value needs all names that the value needs."""
         growing = True
         while growing:
             growing = False
@@ -416,7 +416,7 @@ class _Writer(NamesRole):
     # --- methods that a pickler calls ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Return a reference to a function or class that workers get by its name; else None."""
+        """Return a reference to a function or class that workers have; else None."""
         where = namespace_of(space)
         by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:

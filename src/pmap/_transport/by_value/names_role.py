@@ -30,7 +30,8 @@ class NamesRole(Sender):
         self.forks: bool = sent_names.inherits
         # For namespaces in which `key_in` has looked: the names by the ids of their values.
         self._names: dict[Namespace, dict[int, str]] = {}
-        # The namespaces met so far. The set keeps them alive, so no other namespace gets their ids.
+        # The namespaces about which picklers have asked this role. The set keeps these namespaces
+        # alive, so no other namespace gets their ids.
         self.seen: set[Namespace] = set()
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:

@@ -1,8 +1,9 @@
 """Numbers for what is sent to workers (namespaces, versions, units); no two processes share one.
 
 A worker whose items use a pool has received numbered values from its caller, and sends other
-numbered values to its own workers. So a worker must not use a number that its caller has used or
-will use. A generation is the depth of nested pools: 1 for the workers of the program's pools.
+numbered values to its own workers. So a worker must not use a number that the worker's caller has
+used or will use. A generation is the depth of nested pools: 1 for the workers of the program's
+pools.
 """
 
 from __future__ import annotations

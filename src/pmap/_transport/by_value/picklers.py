@@ -39,7 +39,7 @@ def pickler(role: Role, file: BytesIO, buffers: Buffers | None, light: bool) -> 
 
 
 def is_light_enough() -> bool:
-    """Return whether to try without cloudpickle: only if the program has not imported it.
+    """Return whether to try without cloudpickle: only if the program has not imported cloudpickle.
 
     A program that has imported cloudpickle may have registered reducers or modules with it.
     """

@@ -214,7 +214,7 @@ _KINDS_OF = frozenset(
 
 
 def _built_in(cls: type) -> Any:
-    """Return what pickle is to write for a built-in type that is not found by its own name.
+    """Return what pickle is to write for a built-in type that its own name does not lead to.
 
     The result refers to the type by its name in the module `types`.
     """
@@ -254,7 +254,7 @@ def _cell(_: Role, cell: CellType) -> Any:
         contents = cell.cell_contents
     except ValueError:
         return functions.make_cell, ()
-    # The cell gets its contents after pickle has put the cell into its memo: the contents may refer
+    # The cell gets its contents after pickle has put the cell into the memo: the contents may refer
     # to the cell.
     return functions.make_cell, (), (contents,), None, None, functions.fill_cell
 
@@ -355,8 +355,8 @@ def _closure_of(function: FunctionType) -> tuple[CellType, ...] | None:
     return *closure[:at], CellType(own), *closure[at + 1 :]
 
 
-# For each code object, by its id: the object, its form in a pickle, and the names of the globals
-# that it uses. Many functions share a code object.
+# For each code object, by its id: the code object, the form that it has in a pickle, and the names
+# of the globals that the code uses. Many functions share a code object.
 _parts: dict[int, tuple[CodeType, bytes | CodeType, tuple[str, ...]]] = {}
 _MOST_PARTS = 1000
 

@@ -113,8 +113,9 @@ class Known:
             self.fingerprint = _identity(value)
             self.unsent = error
         self.fixed: bool = is_identity(self.fingerprint)
-        # `held` is the value, if it is compared by its identity; the record then keeps it alive. A
-        # handle that `share` has made is not kept alive: the handle goes when the program drops it.
+        # If the value is compared by its identity, `held` is the value, and so this record keeps
+        # the value alive. A handle that `share` has made is not kept alive: the handle goes when
+        # the program drops it.
         keeps = (self.fixed or is_definition(value)) and not is_handle(type(value))
         self.held: object = value if keeps else None
         # `place` is the id (address) of the value: if the name refers to another object later, that
@@ -204,7 +205,7 @@ def _fingerprint(value: object) -> object:
 def _are_equal(one: object, other: object) -> bool:
     try:
         return fingerprint_of(one, digest) == fingerprint_of(other, digest)
-    except Exception:  # this process cannot pickle one of the values, so they count as different
+    except Exception:  # one of the two values cannot be pickled here, so they count as different
         return False
 
 
