@@ -67,8 +67,8 @@ def drawn(spans: tuple[TraceSpan, ...], labels: list[str], dropped: int = 0) -> 
         dropped: how many earlier items the trace has dropped.
     """
     about = summed(spans, dropped)
-    # If items were dropped, the picture begins with the first span, because nothing before it is
-    # known.
+    # If items were dropped, the picture begins with the first span, because the trace knows nothing
+    # about the time before this span.
     first = min([one.start for one in spans], default=0.0) if dropped else 0.0
     # `or 1.0` gives a time axis even to a trace without spans.
     scale = _COLUMNS / ((about.duration - first) or 1.0)
