@@ -197,7 +197,7 @@ class CallKeeping:
 
 
 class _Failed:
-    """Stands for the failure of an item, as it was found in the file."""
+    """Stands for the failure of an item that was found in the file."""
 
     def __init__(self, error: Exception, attempts: int) -> None:
         self.error = error

@@ -153,8 +153,8 @@ class Session:
     def warn(self, text: str) -> None:
         """Queue a warning, which the thread of the session will give.
 
-        The warning is not given here, because it may run code of the program, and this thread may
-        hold a lock.
+        This method does not give the warning itself: a warning may run code of the program, and the
+        thread that calls this method may hold a lock.
         """
         self._queue.put(text)
 
