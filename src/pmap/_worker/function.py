@@ -57,7 +57,8 @@ class ReceivedSpec:
         # next chunk may be that of another call.
         self.fresh = are_few(variables)
         # The type that the results had so far, if a typed array can hold such values: the next
-        # results will probably have this type, too. None: no such type is known.
+        # results will probably have this type, too. None: there are no results yet, or a typed
+        # array cannot hold them.
         self.array_type: type | None = None
         # Whether results are noted one by one, and not in a typed array. Results are noted one by
         # one in a call with a time limit, or with timed items: a worker that fills a typed array

@@ -166,7 +166,7 @@ _waiting: dict[str, Callable[[Any], None]] = {}
 class _Watch:
     """An import finder that notices when an item imports a module of `multiprocessing`.
 
-    The modules in `_waiting` are then told of this worker process.
+    Then the module is told about this worker process, if the module is in `_waiting`.
     """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:

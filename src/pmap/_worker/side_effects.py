@@ -40,8 +40,8 @@ def end_after(seconds: float) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
         signal.setitimer(signal.ITIMER_REAL, seconds)
         return
-    # Windows has no such timer, and no forks. `faulthandler` is imported only here, because Python
-    # loads it in the main interpreter of a process only.
+    # Windows has no timer that sends SIGALRM, and no forks. `faulthandler` is imported only here,
+    # because Python loads it in the main interpreter of a process only.
     import faulthandler
 
     if seconds:

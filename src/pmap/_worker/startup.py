@@ -223,7 +223,7 @@ def _end_with_caller(lifeline: int) -> bool:
 
     `lifeline` is the reading end of a pipe whose writing end only the caller has. When the writing
     end closes, the kernel sends SIGKILL, which also ends a worker that is busy in C code. Return
-    False if the kernel cannot do so: only Linux can, and not without /proc.
+    False if the kernel cannot do so: only the kernel of Linux can, and only if there is /proc.
     """
     if lifeline < 0 or not os.path.exists(f"/proc/self/fd/{lifeline}"):
         return False

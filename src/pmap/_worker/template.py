@@ -2,8 +2,8 @@
 
 To start an interpreter takes tens of milliseconds; to fork a prepared interpreter takes one
 millisecond. Unlike the caller, the fork server has no threads whose locks a fork could leave held.
-If it has threads all the same (a ``sitecustomize`` has started them, say), it starts a fresh
-interpreter for each worker.
+If the fork server has threads all the same (a ``sitecustomize`` has started them, say), it starts a
+fresh interpreter for each worker.
 
 The fork server talks with the caller over one socket. A request is one struct; the socket of
 the new worker comes with a request to fork. The answers are messages (see `framing`). When the
@@ -200,7 +200,8 @@ def count_lasting_threads() -> int:
     """Return how many threads this process has, without those that are about to end.
 
     A thread whose end Python has seen exists for some moments more: `join` returns before the
-    system has removed it. So threads that are new are given a tenth of a second.
+    system has removed the thread. So this function waits for up to a tenth of a second for threads
+    that were not there at the last call.
     """
     global _lasting
     threads = count_threads()
@@ -316,7 +317,7 @@ def wait_for(pid: int) -> None:
 
 
 def kill_left_behind(group: int) -> None:
-    """Kill the processes in the process group of a child that was just waited for."""
+    """Kill the processes in the process group of a child that has ended and was waited for."""
     try:
         os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):

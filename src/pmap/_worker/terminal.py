@@ -1,7 +1,7 @@
 """``input`` and ``breakpoint`` in a worker: they raise an error that says what to do instead.
 
-The standard input of a worker is empty. A debugger that read its commands there would end at once,
-with an error that does not say why.
+The standard input of a worker is empty. If a debugger read its commands from the standard input, it
+would end at once, with an error that does not say why.
 """
 
 from __future__ import annotations

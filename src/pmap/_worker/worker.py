@@ -158,7 +158,7 @@ class Worker:
         self._watch: MemoryWatch | None = None
 
     def run(self) -> bool:
-        """Serve until the caller is gone or sends QUIT; return whether the caller is still there.
+        """Serve until the caller is gone or sends QUIT; return whether the caller still lives.
 
         Return False, too, if the script or the initializer fails.
         """
