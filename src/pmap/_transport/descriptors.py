@@ -60,10 +60,10 @@ def mark(fd: int) -> Mark:
 
 
 def without_descriptors(parts: list[Buffer | Descriptor]) -> list[Buffer]:
-    """Return the buffers among what a pickler has handed out beside the pickle."""
+    """Return the buffers in `parts`, which a pickler has handed out beside the pickle."""
     return [part for part in parts if not isinstance(part, Descriptor)]
 
 
 def descriptors_in(parts: list[Buffer | Descriptor]) -> list[Descriptor]:
-    """Return the descriptors among what a pickler has handed out beside the pickle."""
+    """Return the descriptors in `parts`, which a pickler has handed out beside the pickle."""
     return [part for part in parts if isinstance(part, Descriptor)]

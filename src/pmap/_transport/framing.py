@@ -145,7 +145,7 @@ class FrameReader:
         start = 0
         head = _LENGTH.size
         if not buffer and not self._fds:
-            # This is the usual case: `data` is whole messages without shared memory, so nothing
+            # The usual case: `data` consists of whole messages without shared memory, so nothing
             # need be copied.
             view, size = memoryview(data), len(data)
             while size - start >= head:

@@ -1,9 +1,9 @@
 """Settings of interpreter and process that a worker changes only when its caller has changed them.
 
 Each row of `_rows` is one setting: how it is read, and how it is put in place. The caller reads all
-settings when a call is made. A worker puts those in place that differ from what its caller had at
-the call before. So what an initializer has set stays, as a global does, until the caller changes
-the setting; and a call after which nothing has changed costs a worker nothing.
+settings when a call is made. A worker puts those settings in place that differ from what its caller
+had at the call before. So what an initializer has set stays, as a global does, until the caller
+changes the setting; and a call after which nothing has changed costs a worker nothing.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 # How many bytes of unused segments a pool keeps for their next use, at most: the caller keeps this
-# many bytes, and all its workers together keep as many. That is some dozens of large arrays, or a
-# hundredth of a machine's memory.
+# many bytes, and all its workers together keep as many. So many bytes hold some dozens of large
+# arrays, and are about a hundredth of a machine's memory.
 KEPT: Final = 1 << 28
 
 # After this many requests that had to be refused, the sender gives up the segment that it lent
@@ -106,7 +106,7 @@ class LentSegments:
         self._room = room
         self._most = most
         self._lent: dict[int, Segment] = {}  # the segments that are lent, by their numbers
-        # How many requests were refused since a lent segment was last given up.
+        # How many requests were refused since this sender last gave up a lent segment.
         self._refused = 0
 
     def written(self, buffers: Sequence[Buffer]) -> Segment | None:

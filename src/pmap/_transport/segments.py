@@ -79,7 +79,7 @@ def sieve(
 def most_at_once() -> int:
     """Return how many segments a message may have, given this process's limit of open files.
 
-    The receiver is assumed to have the same limit.
+    This function assumes that the receiver has the same limit.
     """
     return max(1, min(MOST, _descriptors() // 16))
 
@@ -134,8 +134,8 @@ class _Mapping(mmap.mmap):
 class _Forks:
     """Whether this process is being forked now, and whether it was forked since a given moment.
 
-    A forked process has all mappings of its parent. Python does not report the forks of libraries
-    that call ``fork`` in C; these forks are not counted.
+    A forked process has all mappings of its parent. If a library calls ``fork`` in C, Python does
+    not report this fork, so it is not counted.
     """
 
     def __init__(self) -> None:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     # For a global name: whether the worker keeps a value that the worker's own code has given to
-    # the name. A fingerprint (a value's digest) in place of True means that a forked worker also
-    # keeps a value from its caller, if that value has this fingerprint.
+    # the name. A fingerprint (a value's digest) in place of True means, for a forked worker: the
+    # worker also keeps the value that the name has from the fork, if that value has this
+    # fingerprint.
     MayStay: TypeAlias = bool | tuple[int, int] | bytes
     # A global name that a call needs: number of the module's namespace, name, version of the value,
     # and whether the worker keeps a value of its own.

@@ -80,7 +80,7 @@ class Baseline:
         self._spaces: dict[Namespace, dict[str, object]] = {}
         self._inherits = inherits
         # For each version of a name's value: whether the worker keeps its own value of the name.
-        # This is decided when the version is first sent to the worker.
+        # The caller decides this when it first sends the version to the worker.
         self._may_stay: dict[int, arriving.MayStay] = {}
         # The names of which this worker was sent a value, each with the number of its namespace.
         self._names: set[tuple[int, str]] = set()
@@ -104,8 +104,8 @@ class Baseline:
         names: list[arriving.Name] = []
         for (space, name), known in needs.names.items():
             if space is SHARES:
-                # This is the name of a handle, which `share` has made: pickles refer to the handle
-                # by its version, and no code looks up the name.
+                # `name` is not a global, but the name of a handle that `share` has made. Pickles
+                # refer to the handle by its version, and no code looks up the name.
                 continue
             version = known.version
             if version not in may_stay:

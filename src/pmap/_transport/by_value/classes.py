@@ -245,7 +245,8 @@ def _new_class(meta: Any, name: str, bases: tuple[type, ...], core: dict[str, An
         return [own, _Quiet, *rest]
 
     # `type.__new__` calls `__init_subclass__` of the next class in the method resolution order. A
-    # temporary metaclass puts `_Quiet` there, whose `__init_subclass__` does nothing.
+    # temporary metaclass makes `_Quiet` the next class, and the `__init_subclass__` of `_Quiet`
+    # does nothing.
     make: Any = type.__new__
     cls: Any = make(make(type(meta), meta.__name__, (meta,), {"mro": mro}), name, bases, dict(core))
     type.__setattr__(cls, "__class__", meta)
@@ -274,7 +275,8 @@ def _new_plain_class(name: str, bases: tuple[type, ...], core: dict[str, Any]) -
 def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any]) -> type:
     """Make a class while no `__init_subclass__` of its bases has an effect.
 
-    The `__init_subclass__` that would run is meanwhile replaced by one that does nothing.
+    During that time, the `__init_subclass__` that would run is replaced by a method that does
+    nothing.
     """
     order = [cls for base in bases for cls in base.__mro__]
     hears = next(cls for cls in order if "__init_subclass__" in vars(cls))

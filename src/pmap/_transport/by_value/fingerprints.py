@@ -139,7 +139,7 @@ class _Plain:
     def is_surely_of(self, value: Any) -> bool:
         """Return whether `value`, which has the type `kind`, certainly has this fingerprint.
 
-        False means that this is not known.
+        False means that this function cannot tell.
         """
         if self.swift is None:
             return False

@@ -6,8 +6,8 @@ pickled together as a `Unit`. The pickles of a unit share one memo, so one objec
 one object in the worker, too. The pickles can also refer to values that were sent before.
 
 No lock is held while values are pickled: pickling runs code of the program, which may use pmap. The
-record of a name is complete before it replaces another. If two threads send one name at once, it is
-sent twice.
+record of a name is complete before it replaces an earlier record of the name. If two threads send
+one name at once, the name is sent twice.
 """
 
 from __future__ import annotations

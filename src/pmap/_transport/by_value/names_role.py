@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .namespaces import Namespace
     from .sent_names import Key, SentNames
 
-# Names that the import system puts into a module's globals for itself; these are never sent.
+# Names that the import system puts into a module's globals for itself. These names are never sent.
 NAMELESS = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
 # Global names of a module whose values are always sent.
 _OF_A_MODULE = ("__file__", "__package__", "__path__")

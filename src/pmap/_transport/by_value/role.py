@@ -41,8 +41,8 @@ class Role:
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return number and module name of the namespace whose ``__dict__`` is `space`.
 
-        None means that `space` belongs to no module that is sent apart. Then the pickle contains
-        the values in `space` that its functions need.
+        None means that `space` is not the globals of a module that is sent in messages of its own.
+        Then the pickle contains the values in `space` that functions in the pickle need.
         """
         return None
 

@@ -58,7 +58,7 @@ class Unit:
         # The versions of the values, in the order of the pickles. (A version is a number for one
         # value of a name.)
         self.versions: list[int] = []
-        # The versions of those values that are functions, classes and the like.
+        # The versions of those values of the unit that are functions, classes and the like.
         self.definitions: list[int] = []
         # The versions of values in earlier units to which the pickles of this unit may refer.
         self.primed: list[int] = []
@@ -149,7 +149,7 @@ class Known:
 
 
 def _steadily(look: Callable[[], object]) -> object:
-    """Return what `look()` returns; call it again if another thread has interfered.
+    """Return what `look()` returns; call `look` again if another thread has interfered.
 
     `look` examines a value; another thread may change the value meanwhile.
     """
@@ -287,8 +287,8 @@ class SentNames:
         if len(self._spaces) > _MOST_NAMESPACES:
             oldest = [*self._spaces][0]  # noqa: RUF015  # a copy: other threads may add namespaces
             self._spaces.pop(oldest, None)
-            # Names that another thread adds meanwhile are forgotten with the old dict, and sent
-            # once more.
+            # If another thread adds names to the old dict now, they are forgotten with that dict,
+            # and sent once more later.
             present = self.known.copy()
             self.known = {key: known for key, known in present.items() if key[0] is not oldest}
 
