@@ -127,8 +127,8 @@ class Recording:
         place = next((at for at, chunk in enumerate(chunks) if chunk.next == start), None)
         if place is None or self._call is None:
             return
-        # All items of the chunks before this one were taken back from the worker, so no results
-        # come for them.
+        # All items of the chunks before this chunk were taken back from the worker, so no results
+        # come for those items.
         del chunks[:place]
         chunk = chunks[0]
         if times:

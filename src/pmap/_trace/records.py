@@ -152,7 +152,7 @@ class Records:
         self._call_numbers = count(call)
         self._worker_keys = count(worker)
         # An engine holds this lock while it drops old parts. Another engine does not wait for the
-        # lock: it leaves the work to the first engine.
+        # lock, but leaves the work to the first engine.
         self._dropping = allocate_lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -174,7 +174,7 @@ class Records:
         """
         number = next(self._call_numbers)
         # Workers of the pool may have ended while no traced call was running. Nobody has recorded
-        # that, so it is recorded now.
+        # the end of these workers, so it is recorded now.
         for (of, worker), key in [*self._keys.items()]:
             record = self._workers[key]
             if of == pool and worker not in workers and record.gone is None:

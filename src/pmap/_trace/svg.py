@@ -89,8 +89,8 @@ def drawn(spans: tuple[TraceSpan, ...], labels: list[str], dropped: int = 0) -> 
     ]
     for row, place in rows.items():
         top = _TOP + _ROW * place
-        # A thin line through the whole row; it is visible where the row has no worker, or where no
-        # call runs.
+        # A thin line through the whole row; the line is visible where the row has no worker, or
+        # where no call runs.
         line = f"M{_LEFT} {top + _BAR / 2:g}h{_COLUMNS}"
         parts += [
             f'<text x="8" y="{top + 12}" class="quiet">worker {row}</text>',

@@ -1,7 +1,7 @@
 """The class `Trace`: what each worker did when, in the calls that are given the trace.
 
-`import pmap` imports this module, so it is small. Other modules do the work, and are imported when
-needed.
+`import pmap` imports this module, so this module is small. Other modules do the work, and are
+imported when needed.
 """
 
 import os
