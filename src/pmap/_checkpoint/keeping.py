@@ -100,8 +100,8 @@ class CallKeeping:
     def _take(self, index: int, key: bytes) -> None:
         self._claimed[index] = key
         if self._in_thread:
-            # `get_ident` would be wrong here: this code may run in the thread of the session, which
-            # takes over items that waited.
+            # `get_ident()` would be wrong here: this code may run in the thread of the session,
+            # when that thread claims items that waited.
             self._session.threads[key] = self._thread
 
     def _load(self, found: dict[int, object], index: int, row: Row, text: str) -> bool:
@@ -113,7 +113,7 @@ class CallKeeping:
             else:
                 found[index] = _Failed(*loaded_error(row.value, Item(self._name, index, text)))
         except Exception as error:
-            # Loading the result may fail, for example because its class is gone.
+            # Loading the result may fail, for example because the result's class is gone.
             self._session.warn(
                 f"the result of item {index} in the checkpoint cannot be loaded, so the item runs "
                 f"again: {error!r}"

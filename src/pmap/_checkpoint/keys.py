@@ -179,8 +179,8 @@ def _bytes(value: object, refer: Callable[[Any], object]) -> bytes:
 class _Description:
     """Describes an object, and all functions and classes of the user's own to which it refers.
 
-    Each of these is described once; in all other places a number stands for it. So functions may
-    refer to each other, and the digest depends on nothing but the object.
+    Each of these objects is described once; in all other places a number stands for the object. So
+    functions may refer to each other, and the digest depends on nothing but the object.
     """
 
     def __init__(self) -> None:
@@ -265,8 +265,9 @@ class Keys:
     def of(self, index: int, item: object) -> bytes | None:
         """Return the key of an item; None if the item cannot be distinguished from others.
 
-        If several items have equal inputs, the first, the second and so on have different keys.
-        With a seed the key depends on the index of the item instead, because its random numbers do.
+        If several items have equal inputs, the first, the second and so on have different keys. In
+        a call with a seed, the key of an item depends on the index of the item instead, because the
+        item's random numbers depend on the index.
         """
         try:
             data = pickle.dumps(item, 5) if type(item) in _ATOMS else _bytes(item, self._refer)

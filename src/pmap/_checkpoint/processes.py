@@ -6,8 +6,8 @@ from functools import cache
 from typing import Final
 
 # Each process that uses the file writes a sign of life into it every `BEAT` seconds. A process that
-# has written none for `_SILENT` seconds counts as dead, unless the system shows whether it is
-# alive.
+# has written no sign of life for `_SILENT` seconds counts as dead, unless the system can say
+# whether the process is alive.
 BEAT: Final = 5.0
 _SILENT: Final = 60.0
 # If a process that is alive has written no sign of life for this many seconds, its claims do not

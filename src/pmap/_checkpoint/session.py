@@ -96,7 +96,7 @@ class Session:
         # The outcomes that the thread of the session has not taken yet.
         self._outcomes: deque[Outcome] = deque()
         # What else the thread of the session has to do: end calls, and give warnings. The value
-        # None asks it to look for outcomes, in the deque and in the file.
+        # None asks the thread to look for outcomes, in the deque and in the file.
         self._queue: SimpleQueue[_End | str | None] = SimpleQueue()
         # Whether the thread of the session may be waiting for something in the queue, while the
         # deque of outcomes is empty.

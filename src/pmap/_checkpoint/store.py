@@ -122,7 +122,8 @@ class Store:
     def _write_ahead(self) -> None:
         """Put the file into SQLite's WAL mode.
 
-        SQLite does not wait here if another process holds a lock, so this method waits.
+        SQLite itself does not wait in this case if another process holds a lock, so this method
+        waits.
         """
         until = time.monotonic() + BUSY
         while True:
@@ -146,7 +147,7 @@ class Store:
         return bool(tables)
 
     def close(self) -> None:
-        """Close the connection; claims made through it do not count any more."""
+        """Close the connection; the claims that it has made do not count any more."""
         _owners_here.difference_update([(self.path, owner) for owner in self._owners])
         with suppress(sqlite3.Error):
             self._connection.close()
