@@ -167,8 +167,8 @@ class Chunk:
         spec = self._spec
         kind = spec.array_type
         entries = self._entries[self.sent : self.sent + ARRAY_SLOTS]
-        # The array takes values of its own type only, and no annotation can say that each value is
-        # tested before it is stored; hence `Any`.
+        # The array takes values of one type only. No annotation can say that each value is tested
+        # before it is stored; hence `Any`.
         slots: Any = self._journal.typed_array(array_format, len(entries), self.sent)
         run = call if self._plain else _loading(call)
         noticed = traces
@@ -316,7 +316,7 @@ def run_without_journal(
 
 
 # Names of functions of this package in which the local variable `number` is the index of the item
-# that runs. `running_item` looks for them on the stack.
+# that runs. `running_item` looks for these functions on the stack.
 _NUMBERED = frozenset({"_in_records", "run_without_journal", "_outcome"})
 
 
@@ -340,8 +340,8 @@ def running_item(thread: int) -> int | None:
                 number: int = frame.f_locals["number"]
                 return number
             if name == "run":
-                # If the stack has `run`, but no function that knows the index, the item is the only
-                # one of its chunk.
+                # If `run` is on the stack, but no function that knows the index of the item, the
+                # item is the only item of its chunk.
                 alone = 0
         frame = frame.f_back
     return alone

@@ -1,4 +1,4 @@
-"""What a worker was told of a call: its function, which is loaded when the first item begins."""
+"""What a worker knows of a call, above all the function, which is loaded at the first item."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def serve(fd: int) -> None:
     """Serve as a worker in this interpreter until the caller needs no worker any more.
 
-    `fd` is the descriptor of the worker's end of a socket pair. The caller closes it.
+    `fd` is the descriptor of the worker's end of a socket pair. The caller closes this descriptor.
     """
     process_role.in_worker = True
     process_role.shares_process = True

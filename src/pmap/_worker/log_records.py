@@ -67,7 +67,7 @@ def _plainly(name: str, value: object) -> object:
 
 
 class Loggers:
-    """Gives the loggers of this worker process the levels that they have at the caller."""
+    """Gives the loggers of this worker process the levels that the caller's loggers have."""
 
     def __init__(self, send: Callable[[bytes], None], inherited: bool) -> None:
         """Take over the log records of this process, so that they go to the caller.

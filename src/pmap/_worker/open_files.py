@@ -68,7 +68,7 @@ def _is_open(file: io.IOBase | None) -> bool:
 def _descriptor(file: io.IOBase) -> int:
     try:
         return file.fileno()
-    except Exception:  # this object is closed, or is no file with a descriptor: it is left out
+    except Exception:  # a closed file, or an object without a descriptor, is left out
         return -1
 
 

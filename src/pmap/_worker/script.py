@@ -78,7 +78,7 @@ def import_in_fork(
         if _can_serve(sock, hears):
             wait_for(pid)  # `wait_for` also kills the processes that the script has started
             os._exit(0)
-        # Either the fork has ended, or its script is stuck and the caller is gone.
+        # Either the fork has ended, or the caller is gone while the script in the fork still runs.
         kill_group(pid)
         os.waitpid(pid, 0)
     finally:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .._transport.environment import Environment
     from .streams import Streams
 
-# The function `os._exit` is kept here: forked processes must end by it, and an item may replace it
-# in `os`.
+# The function `os._exit` is kept here: forked processes must end by this function, and an item may
+# replace it in `os`.
 exit_process = os._exit
 
 
@@ -100,7 +100,7 @@ def _notice(event: str, given: tuple[object, ...]) -> None:
 
 
 class Surroundings:
-    """Sees to it that each item finds the directory, environment variables etc. of its call."""
+    """Makes sure that each item finds the directory, environment variables etc. of its call."""
 
     def __init__(self) -> None:
         # The environment of the caller that this worker has put in place last.
@@ -172,8 +172,8 @@ class Surroundings:
     def tidy(self) -> None:
         """Undo what an item changed, and pass on what it printed and wrote to files.
 
-        If the item has forked a process that comes here, too, that process ends here: it is no
-        worker.
+        If the item has forked a process, and that process comes to this method, too, it ends here:
+        it is no worker.
         """
         done = set(traces)
         if FORKED in done:

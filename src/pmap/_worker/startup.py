@@ -184,12 +184,12 @@ def _ignore_interrupts() -> None:
     """Ignore Ctrl-C, which the caller handles for its workers; let SIGTERM end this process."""
     signal.set_wakeup_fd(-1)
     # The handler does nothing. SIG_IGN would ignore the signal, too, but programs that an item
-    # starts would inherit SIG_IGN, and Ctrl-C could not end them.
+    # starts would inherit SIG_IGN, and Ctrl-C could not end these programs.
     signal.signal(signal.SIGINT, _ignore)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "win32":
-        # Ctrl-Break reaches all processes of a console. If the caller does not handle it, the
-        # caller ends, and its workers with it.
+        # Ctrl-Break reaches all processes of a console. If the caller does not handle Ctrl-Break,
+        # the caller ends, and its workers end with it.
         signal.signal(signal.SIGBREAK, _ignore)
     if hasattr(signal, "pthread_sigmask"):
         # SIGINT was blocked while this process was started: a Ctrl-C during the start of the
@@ -212,8 +212,8 @@ def _lead_process_group() -> None:
         # that file.
         while (null := os.open(os.devnull, os.O_RDWR)) < 3:
             pass
-        # Standard input becomes the null device. The terminal belongs to the caller: reading from
-        # it would now stop this process.
+        # Standard input becomes the null device. The terminal belongs to the caller: to read from
+        # the terminal would stop this process, now that it is in another process group.
         os.dup2(null, 0)
         os.close(null)
 

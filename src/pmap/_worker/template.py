@@ -192,7 +192,7 @@ def count_threads() -> int:
         return _thread._count() + 1
 
 
-# How many threads were left when this process last gave its threads time to end.
+# How many threads were left when `count_lasting_threads` last waited for threads to end.
 _lasting = 1
 
 
@@ -297,7 +297,7 @@ def _ended(children: set[int]) -> tuple[int, int]:
         kill_group(info.si_pid)  # no other process has this id: the child was not waited for
         return os.waitpid(info.si_pid, 0)
     # Before Python 3.13, macOS has no `waitid`. A child that was waited for has no process id any
-    # more; but its process group keeps that number while a process is in the group.
+    # more. But the child's process group keeps this number while any process is in the group.
     for child in children:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:

@@ -37,7 +37,7 @@ def _break(*args: object, **kwargs: object) -> object:
 
 def _input(*prompt: object) -> str:
     """Raise an error at ``input()``; a debugger that asks for commands gets an error of its own."""
-    # The program has replaced ``sys.stdin``, so there may be something to read.
+    # The program has replaced ``sys.stdin``, so the new ``sys.stdin`` may have something to read.
     if sys.stdin is not sys.__stdin__:
         return _true_input(*prompt)
     # `input` was called by the standard module ``cmd``, which reads pdb's commands.

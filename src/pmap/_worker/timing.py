@@ -55,7 +55,7 @@ class Timing:
         return run
 
     def coroutines(self, many: AtOnce) -> None:
-        """Let each coroutine of a chunk note when it begins and ends."""
+        """Let each coroutine of a chunk note when the coroutine begins and when it ends."""
         many.starts = [self._timed(*pair) for pair in enumerate(many.starts)]
 
     def _timed(

@@ -266,8 +266,8 @@ class Worker:
     def release_segments(self) -> None:
         """Release the shared-memory segments that are kept for later results.
 
-        The object that keeps them is replaced, and not emptied: if a thread of an item forks, the
-        main thread may be using the object at this moment.
+        The object that keeps the segments is replaced, and not emptied: if a thread of an item
+        forks, the main thread may be using the object at this moment.
         """
         self._lent_segments = LentSegments(FreeSegments(), self._room, MOST)
 
@@ -395,7 +395,7 @@ class Worker:
                 results = self._run_items(spec, call, serial, entries, step)
             else:
                 # The coroutines of all items begin together; to run an item then means to wait for
-                # the end of its coroutine.
+                # the end of the item's coroutine.
                 many = at_once(spec.coroutine, entries, spec.context, spec.timeout)
                 if spec.timing is not None:
                     spec.timing.coroutines(many)
