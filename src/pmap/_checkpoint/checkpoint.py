@@ -1,4 +1,4 @@
-"""The class `Checkpoint`: a file with the results of earlier runs, to which calls add theirs."""
+"""The class `Checkpoint`: a file that keeps results of calls, so that later calls find them."""
 
 import os
 from collections.abc import Callable
@@ -47,8 +47,9 @@ class Checkpoint:
 
         Args:
             path: the path of the file, which need not exist.
-            retry_failures: whether a call runs the items again that have failed. If False, their
-                failures count as results: the call raises or returns them, and does not run them.
+            retry_failures: whether a call runs the items again that have failed. If False, the
+                failures count as results: the call raises or returns the failures, and does not run
+                the items.
 
         Raises:
             TypeError: `path` is no path, or `retry_failures` is no bool.
@@ -79,8 +80,8 @@ class Checkpoint:
     def results(self) -> dict[int, Any]:
         """Return the results that the last call has so far, by the index of the item.
 
-        That is the call that began last; results that it found in the file count as its own.
-        ``pickle`` loads the results, so their classes must be importable.
+        The last call is the call that began last. Its results include those that it has found in
+        the file. ``pickle`` loads the results, so their classes must be importable.
 
         Raises:
             CheckpointError: there is no such file, it is no checkpoint, or it cannot be read.

@@ -33,7 +33,7 @@ class CallKeeping:
             keys: makes the keys by which the file knows items.
             verb: the name of the verb.
             name: a short name of the function.
-            decide: a function for decisions about items that had to wait for another call.
+            decide: called with what is decided about items that had to wait for another call.
             again: whether items that failed in an earlier call run again.
             in_thread: whether items run in the thread that waits for results.
         """
@@ -43,16 +43,16 @@ class CallKeeping:
         self._decide = decide
         self._again = again
         self._in_thread = in_thread
-        self._thread = get_ident()  # the number of the thread that last gave items of the call
+        self._thread = get_ident()  # the identifier of the thread that called `sort` last
         self._read = 0  # how many items of the call have been looked up in the file
-        # The items that this call has claimed and that have no outcome yet: the key of each in the
-        # file, by its index.
+        # The items that this call has claimed and that have no outcome yet: for the index of each
+        # item, the key of the item in the file.
         self._claimed: dict[int, bytes] = {}
-        # The items that another call is computing. For the key of each item: the item's index in
-        # this call, and a text of the item's input.
+        # The items that another call is computing: for the key of each item, the index of the item
+        # in this call and a text of its input.
         self._held: dict[bytes, tuple[int, str]] = {}
-        # The items that wait for another call, as long as the scheduler does not know that they
-        # wait: key and text of each, by its index.
+        # The items that wait for another call, until the scheduler is told that they wait: for the
+        # index of each item, its key and a text of its input.
         self._to_hold: dict[int, tuple[bytes, str]] = {}
         self.ended: bool = False
         self.number: int = session.add_call(self, verb, name, keys.function)
@@ -80,8 +80,8 @@ class CallKeeping:
             elif row.state == CLAIMED:
                 if self._session.threads.get(key) == get_ident():
                     # An earlier call of this very thread has claimed the item. That call would run
-                    # the item only while this thread waits for that call, so this call would wait
-                    # for ever. It runs the item itself.
+                    # the item only while this thread waits for that call. So this call would wait
+                    # for ever; instead it runs the item itself.
                     run.append(index)
                 else:
                     self._to_hold[index] = key, short_repr(items[offset])
@@ -100,8 +100,8 @@ class CallKeeping:
     def _take(self, index: int, key: bytes) -> None:
         self._claimed[index] = key
         if self._in_thread:
-            # `get_ident` would be wrong here: this code may run in the thread of the session, which
-            # takes over items that waited.
+            # `get_ident()` would be wrong here: this code may run in the thread of the session,
+            # when that thread claims items that waited.
             self._session.threads[key] = self._thread
 
     def _load(self, found: dict[int, object], index: int, row: Row, text: str) -> bool:
@@ -113,7 +113,7 @@ class CallKeeping:
             else:
                 found[index] = _Failed(*loaded_error(row.value, Item(self._name, index, text)))
         except Exception as error:
-            # Loading the result may fail, for example because its class is gone.
+            # Loading the result may fail, for example because the result's class is gone.
             self._session.warn(
                 f"the result of item {index} in the checkpoint cannot be loaded, so the item runs "
                 f"again: {error!r}"
@@ -134,7 +134,7 @@ class CallKeeping:
             if key is None:
                 continue
             # The outcome is pickled at once, because the program may change the result as soon as
-            # it has got it.
+            # the program has got it.
             error = failures.get(offset)
             if error is not None:
                 state, data = FAILED, packed_error(error, attempts(index))
@@ -152,9 +152,9 @@ class CallKeeping:
             self._session.put(Outcome(self, key, index, state, data))
 
     def end(self, then: Callable[[Exception | None], object]) -> None:
-        # The thread that made this call does not run its items any more. So a later call of this
-        # thread can wait until the claims are given up. It need not run these items itself, without
-        # the file.
+        # The thread that made this call does not run items of this call any more. So a later call
+        # of the same thread may wait until this call has given up its claims, and need not run the
+        # claimed items at once, without a claim of its own.
         for key in [*self._claimed.values()]:
             self._session.threads.pop(key, None)
         self._session.end_call(self, then)
@@ -197,7 +197,7 @@ class CallKeeping:
 
 
 class _Failed:
-    """Stands for the failure of an item, as it was found in the file."""
+    """Stands for the failure of an item that was found in the file."""
 
     def __init__(self, error: Exception, attempts: int) -> None:
         self.error = error

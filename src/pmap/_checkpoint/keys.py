@@ -70,13 +70,14 @@ class NoKeyError(Exception):
 def _is_yours(obj: Any) -> bool:
     """Return whether a function or class is the user's own, and not of an installed package.
 
-    A digest contains what the user's own functions and classes do, and of all others only the
-    names.
+    A digest contains what the user's own functions and classes do. Of all other functions and
+    classes a digest contains only the names.
     """
     name: object = getattr(obj, "__module__", None)
     if not isinstance(name, str) or name in MAIN_MODULES:
         return True
-    # A function that is made inside another one has no importable name. So its code is described.
+    # A function that is made inside another function has no importable name. So its code is
+    # described.
     if "<" in obj.__qualname__:
         return True
     if name.partition(".")[0] == _OWN_PACKAGE or name in sys.builtin_module_names:
@@ -100,8 +101,8 @@ class _Pickler(pickle.Pickler):
 
     For a function or class, the pickle contains what `refer` returns.
 
-    The pickler works in its fast mode, in which it has no memo. So it cannot write a value that
-    contains itself.
+    The pickler works in the fast mode of pickle, in which a pickler has no memo. So it cannot write
+    a value that contains itself.
     """
 
     def __init__(
@@ -151,7 +152,8 @@ def _bytes(value: object, refer: Callable[[Any], object]) -> bytes:
     Raises:
         NoKeyError: the value cannot be pickled.
     """
-    # The second try is without fast mode; only a value that contains itself needs it.
+    # The second try is without fast mode. Only for a value that contains itself is the second try
+    # necessary.
     for fast in (True, False):
         out = io.BytesIO()
         large: list[bytes] = []
@@ -177,8 +179,8 @@ def _bytes(value: object, refer: Callable[[Any], object]) -> bytes:
 class _Description:
     """Describes an object, and all functions and classes of the user's own to which it refers.
 
-    Each of these is described once; in all other places a number stands for it. So functions may
-    refer to each other, and the digest depends on nothing but the object.
+    Each of these objects is described once; in all other places a number stands for the object. So
+    functions may refer to each other, and the digest depends on nothing but the object.
     """
 
     def __init__(self) -> None:
@@ -186,7 +188,7 @@ class _Description:
         self._numbers: dict[int, int] = {}
         self._waiting: list[Any] = []
         # These references keep all described objects alive. Otherwise a new object could get the id
-        # of one of them.
+        # of an object that was described.
         self._alive: list[Any] = []
 
     def digest(self, value: object) -> bytes:
@@ -205,8 +207,8 @@ class _Description:
         try:
             found = _bytes((name, part), self._refer)
         except NoKeyError:
-            # The object is a lock or an open file, say. Only its type goes into the digest: nothing
-            # else of it is the same in another run.
+            # The object is a lock or an open file, say. Only the type of the object goes into the
+            # digest: nothing else of the object is the same in another run.
             found = _bytes((name, "of type", type(part).__qualname__), self._refer)
         return len(found).to_bytes(8, "big") + found
 
@@ -246,7 +248,7 @@ class Keys:
     """The keys of one call's items in a checkpoint; equal inputs have the same keys in each run."""
 
     def __init__(self, identity: tuple[object, ...], seed: int | None) -> None:
-        """Make a digest of the function, which is part of each key.
+        """Make a digest of the function; the digest is part of each key.
 
         Args:
             identity: the function, and what else is the same for all items of the call.
@@ -263,8 +265,9 @@ class Keys:
     def of(self, index: int, item: object) -> bytes | None:
         """Return the key of an item; None if the item cannot be distinguished from others.
 
-        If several items have equal inputs, the first, the second and so on have different keys.
-        With a seed the key depends on the index of the item instead, because its random numbers do.
+        If several items have equal inputs, the first, the second and so on have different keys. In
+        a call with a seed, the key of an item depends on the index of the item instead, because the
+        item's random numbers depend on the index.
         """
         try:
             data = pickle.dumps(item, 5) if type(item) in _ATOMS else _bytes(item, self._refer)

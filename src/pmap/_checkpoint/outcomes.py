@@ -14,7 +14,7 @@ def packed_result(value: object) -> bytes | None:
     """Return a result as bytes; None if it cannot be pickled."""
     try:
         return pickle.dumps(value, 5)
-    except Exception:  # pickle refuses it; it may be a lambda, say, which cloudpickle takes
+    except Exception:  # pickle refuses the value (a lambda, say), which cloudpickle may accept
         import cloudpickle
 
         try:
@@ -25,7 +25,7 @@ def packed_result(value: object) -> bytes | None:
 
 
 def loaded_result(data: bytes) -> Any:
-    """Return the result from its bytes; an exception of the loading is passed on."""
+    """Return the result that the bytes `data` contain; raise what the loading raises."""
     return pickle.loads(data)
 
 
@@ -43,15 +43,15 @@ def loaded_error(data: bytes, item: Item) -> tuple[Exception, int]:
 
 
 def _name_once(error: Exception, item: Item) -> None:
-    """Leave only one note about the failed item: the kept error has one, and `restore` adds one.
+    """Leave only one of two notes about the failed item: one from the file, one from `restore`.
 
-    The two notes differ if the item has another index now, or if the text of its input is not
-    known.
+    The two notes differ if the item has another index in this call than in the call that wrote the
+    file, or if the text of the item's input is not known.
     """
     notes: list[str] = getattr(error, "__notes__", [])
     begin = f", {item.function}("
     ours = [at for at, note in enumerate(notes) if note.startswith("pmap: item ") and begin in note]
-    # The function may itself have called a verb with the same function, which has added notes, too.
-    # The last notes are those of this item.
+    # The function may itself have made a pmap call with the same function. Then the error has notes
+    # about items of that call, too. The last notes are those about this item.
     if len(ours) > 1 and ours[-1] == len(notes) - 1:
         del notes[ours[-1 if item.input == UNKNOWN else -2]]

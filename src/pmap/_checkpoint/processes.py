@@ -6,12 +6,12 @@ from functools import cache
 from typing import Final
 
 # Each process that uses the file writes a sign of life into it every `BEAT` seconds. A process that
-# has written none for `_SILENT` seconds counts as dead, unless the system shows whether it is
-# alive.
+# has written no sign of life for `_SILENT` seconds counts as dead, unless the system can say
+# whether the process is alive.
 BEAT: Final = 5.0
 _SILENT: Final = 60.0
 # If a process that is alive has written no sign of life for this many seconds, its claims do not
-# count any more: its disk may have been full when it wanted to give them up.
+# count any more: the disk may have been full when the process was to give up its claims.
 _STUCK: Final = 600.0
 
 
@@ -43,15 +43,16 @@ def _this(pid: int) -> str:
 
 
 def this_process() -> str:
-    """Return a text that identifies this process; a later process with the same id has another."""
+    """Return a text that only this process has, and no later process with the same process id."""
     return _this(os.getpid())
 
 
 def is_alive(process: str, beat: float) -> bool:
     """Return whether a process is alive. `beat` is the time of its last sign of life.
 
-    If that cannot be found out (on another machine, in another container, or if this is not Linux),
-    a process counts as alive as long as its last sign of life is not old.
+    The system may be unable to say whether the process is alive: the process may be on another
+    machine or in another container, or this system is not Linux. Then the process counts as alive
+    as long as its last sign of life is not old.
     """
     pid, began, place = process.split(" ", 2)
     if place and place == this_process().split(" ", 2)[2]:

@@ -22,19 +22,19 @@ from .._transport.process_role import daemon
 from .processes import BEAT
 from .store import Row, Store
 
-# The interval, in seconds, at which the thread looks into the file for outcomes of items that
-# another call is computing.
+# The interval, in seconds, at which the thread of the session looks into the file for outcomes of
+# items that another call is computing.
 _LOOK: Final = 0.1
-# If the thread could not write, it tries again after this many seconds.
+# If the thread of the session could not write to the file, it tries again after this many seconds.
 _AGAIN: Final = 1.0
-# The thread writes in one transaction what comes within this many seconds: a transaction of one
-# outcome takes about as long as one of ten.
+# The thread of the session writes all outcomes that come within this many seconds in one
+# transaction: a transaction of one outcome takes about as long as a transaction of ten outcomes.
 _GATHER: Final = 0.01
 # At most this many outcomes that could not be written are kept to be written later. A later run has
 # to compute all other items again.
 _MOST_UNWRITTEN: Final = 100_000
-# This many keys are looked up in one transaction; the number is small, so that the thread can write
-# in between.
+# This many keys are looked up in one transaction; the number is small, so that the thread of the
+# session can write outcomes between two transactions.
 _TOGETHER: Final = 5_000
 
 
@@ -69,7 +69,7 @@ class Outcome(NamedTuple):
 
 
 class _End(NamedTuple):
-    """Stands in the queue for the end of a call; `then` is called when its outcomes are written."""
+    """Stands in the queue for the end of a call; `then` is called when the outcomes are written."""
 
     keeping: KeptCall
     then: Callable[[Exception | None], object]
@@ -85,7 +85,8 @@ class Session:
             CheckpointError: the file cannot be used.
         """
         self._store = Store(path)
-        # A thread holds this lock while it uses the connection, since only one may do so at a time.
+        # A thread holds this lock while it uses the connection, because only one thread at a time
+        # may use the connection.
         self._lock = RLock()
         try:
             self.owner: int = self._store.add_owner()
@@ -95,17 +96,18 @@ class Session:
         # The outcomes that the thread of the session has not taken yet.
         self._outcomes: deque[Outcome] = deque()
         # What else the thread of the session has to do: end calls, and give warnings. The value
-        # None asks it to look for outcomes, in the deque and in the file.
+        # None asks the thread to look for outcomes, in the deque and in the file.
         self._queue: SimpleQueue[_End | str | None] = SimpleQueue()
-        # Whether the thread may be waiting for the queue while the deque is empty.
+        # Whether the thread of the session may be waiting for something in the queue, while the
+        # deque of outcomes is empty.
         self._idle = True
         self._calls: set[KeptCall] = set()
         self._has_thread = False  # whether the thread was started; guarded by `_sessions_lock`
         self._unwritten: list[Outcome] = []
         self._error: CheckpointError | None = None
         self._last_beat = monotonic()
-        # For each item that a thread will run only while it waits for results of its call: the
-        # number of that thread, by the key of the item.
+        # Some calls run an item only while the thread that made the call waits for results. For the
+        # key of each such item: the identifier of that thread.
         self.threads: dict[bytes, int] = {}
 
     # --- for the threads that make calls ---------------------------------------------------------
@@ -143,16 +145,16 @@ class Session:
         """Queue an outcome; any thread may call this method, whatever locks it holds."""
         self._outcomes.append(outcome)
         # The thread of the session sets `_idle` before it looks into the deque. This thread reads
-        # `_idle` after it has put the outcome into the deque. So at least one of them sees what the
-        # other has done.
+        # `_idle` after it has put the outcome into the deque. So at least one of the two threads
+        # sees what the other thread has done.
         if self._idle:
             self._queue.put(None)
 
     def warn(self, text: str) -> None:
         """Queue a warning, which the thread of the session will give.
 
-        The warning is not given here, because it may run code of the program, and this thread may
-        hold a lock.
+        This method does not give the warning itself: a warning may run code of the program, and the
+        thread that calls this method may hold a lock.
         """
         self._queue.put(text)
 
@@ -194,8 +196,8 @@ class Session:
                     _warn(given)
                 elif given is not None:
                     ends.append(given)
-            # A call puts its end into the queue after all its outcomes are in the deque. So this
-            # takes all outcomes of the calls whose ends were taken above.
+            # A call puts its end into the queue after all its outcomes are in the deque. So the
+            # deque has all outcomes of the calls whose ends were taken from the queue above.
             self._take_outcomes()
             with self._lock:  # from here on, no items are claimed for the calls that end
                 given_up = [claim for end in ends for claim in end.keeping.claims_left()]
@@ -208,7 +210,7 @@ class Session:
                 then(error)
 
     def _received(self) -> list[_End | str | None]:
-        """Wait until the thread has something to do; return what is in the queue."""
+        """Wait until the session's thread has something to do; return what is in the queue."""
         wait = BEAT
         if self._unwritten:
             wait = _AGAIN
@@ -266,7 +268,7 @@ class Session:
     def _look_at_held(self) -> None:
         for keeping in [*self._calls]:
             if keeping.holds:
-                # If the file cannot be read at this moment, the thread tries later.
+                # If the file cannot be read at this moment, the session's thread tries later.
                 with suppress(CheckpointError):
                     keeping.look_at_held()
 
@@ -301,8 +303,8 @@ def _warn(text: str) -> None:
 
 _sessions: dict[str, Session] = {}
 _sessions_lock = RLock()
-# In a forked process, these are the sessions of its parent. They are never closed: to close their
-# connections would release locks that the parent holds.
+# In a forked process, these are the sessions of its parent. This process never closes them: to
+# close the connections of these sessions would release locks that the parent holds.
 _of_parent: list[Session] = []
 
 

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 from .._errors import CheckpointError
 from . import processes
 
-# The bytes "pmap", by which SQLite identifies the file; they are in its header.
+# The bytes "pmap". The header of an SQLite file has four bytes that say which program the file is
+# for; a checkpoint has these bytes there.
 APPLICATION_ID: Final = 0x706D6170
 VERSION: Final = 1
 CLAIMED, DONE, FAILED = range(3)
@@ -52,7 +53,7 @@ CREATE TABLE owners (
 
 
 # For each open connection of this process: the path of the file, and the number of the owner for
-# which it claims items.
+# which the connection claims items.
 _owners_here: set[tuple[str, int]] = set()
 
 
@@ -92,8 +93,8 @@ class Store:
         run = self._connection.execute
         application, version = self._marks()
         if application != APPLICATION_ID and self._has_tables():
-            # Another process may just have made the file, so the marks that identify a checkpoint
-            # are read again.
+            # Another process may have made the file since the first look, so the marks that
+            # identify a checkpoint are read again.
             application, version = self._marks()
             if application != APPLICATION_ID:
                 raise CheckpointError(self.path, "is a database of another program")
@@ -121,7 +122,8 @@ class Store:
     def _write_ahead(self) -> None:
         """Put the file into SQLite's WAL mode.
 
-        SQLite does not wait here if another process holds a lock, so this method waits.
+        SQLite itself does not wait in this case if another process holds a lock, so this method
+        waits.
         """
         until = time.monotonic() + BUSY
         while True:
@@ -145,7 +147,7 @@ class Store:
         return bool(tables)
 
     def close(self) -> None:
-        """Close the connection; claims made through it do not count any more."""
+        """Close the connection; the claims that it has made do not count any more."""
         _owners_here.difference_update([(self.path, owner) for owner in self._owners])
         with suppress(sqlite3.Error):
             self._connection.close()
@@ -290,8 +292,8 @@ class Store:
         """
         with self._explained("cannot be written"), self._transaction():
             self._connection.executemany(
-                # To change the row of the claim takes half as long as to replace the row by a new
-                # one.
+                # The claim is a row of the table. To change this row takes half as long as to
+                # replace it by a new row.
                 "INSERT INTO items (key, call, place, state, value) VALUES (?,?,?,?,?) "
                 "ON CONFLICT (key) DO UPDATE SET call=excluded.call, place=excluded.place, "
                 "state=excluded.state, owner=NULL, value=excluded.value",

@@ -24,7 +24,7 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def minus(some: Iterable[Interval], others: list[Interval]) -> list[Interval]:
-    """Return the time in `some` but not in `others`; each is disjoint and in order of time.
+    """Return the time in `some`, not in `others`; both are disjoint intervals in order of time.
 
     >>> minus([(0, 5), (6, 7)], [(1, 2), (4, 6.5)])
     [(0, 1), (2, 4), (6.5, 7)]
@@ -47,7 +47,7 @@ def minus(some: Iterable[Interval], others: list[Interval]) -> list[Interval]:
 
 
 def common(some: Iterable[Interval], others: list[Interval]) -> list[Interval]:
-    """Return the time in both; each is disjoint and in order of time.
+    """Return the time in `some` and in `others`; both are disjoint intervals in order of time.
 
     >>> common([(0, 5), (6, 9)], [(1, 2), (4, 7)])
     [(1, 2), (4, 5), (6, 7)]

@@ -1,9 +1,10 @@
 """Writes a trace in the Trace Event format, which Perfetto and Chrome can open.
 
-A span is what a worker did from one time to another. The format has an event for each span, with
-its begin and its length in microseconds, and an event for each row, with its name. Two events in a
-row must not overlap, unless one lies within the other. So items that overlap, as coroutines do, get
-rows of their own.
+A span is what a worker did from one time to another. Perfetto and Chrome draw the spans of each
+worker side by side in one row. A file in the format has an event for each span, with the begin and
+the length of the span in microseconds. It also has an event for each row, with the name of the row.
+Two spans in the same row must not overlap, unless one lies within the other. So items that overlap,
+as coroutines do, get rows of their own.
 """
 
 import json
@@ -48,8 +49,9 @@ def events_of(spans: tuple[TraceSpan, ...], labels: dict[int, str]) -> list[dict
 
 
 def _event(span: TraceSpan, row: int, labels: dict[int, str]) -> dict[str, Any]:
-    # Begin and end are rounded, and the length is not. So a span that ends where another begins, or
-    # that lies within another, still does so after rounding.
+    # Begin and end are rounded, and the length is computed from the rounded values. So a span that
+    # ends where another span begins, or that lies within another span, still does so after
+    # rounding.
     begin, end = round(span.start * 1e9), round(span.stop * 1e9)
     about: dict[str, object] = {}
     if span.call is not None:

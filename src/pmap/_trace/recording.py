@@ -30,8 +30,8 @@ class _Held:
         self.stop = stop
         self.sent = sent
         self.next = start  # the index of the first item whose result has not come
-        # The number of the last results that came without times: their worker has ended, and the
-        # caller has read these results from the memory that the worker shared with it.
+        # How many of the results before `next` came without times: the caller has read these
+        # results from the shared memory of a worker that has ended.
         self.unseen = 0
 
 
@@ -39,7 +39,7 @@ class Recording:
     """Records one call in a trace; when the call is over, saves the trace to a file, if asked."""
 
     def __init__(self, trace: Trace, path: str | None, label: str) -> None:
-        """Begin before anything is recorded.
+        """Begin with nothing recorded.
 
         Args:
             trace: the trace in which the call is recorded.
@@ -88,15 +88,16 @@ class Recording:
 
     def sent(self, worker: int, start: int, stop: int) -> None:
         """Record that a worker is about to get the items from `start` to `stop` - 1."""
-        # If an older chunk contains these items, they were taken back from its worker, because an
-        # item is with one worker at a time. The items taken back are the last ones of their chunk.
+        # If an older chunk contains these items, they were taken back from the worker of that
+        # chunk, because an item is with one worker at a time. The items taken back are the last
+        # items of that chunk.
         for chunks in self._held.values():
             for chunk in chunks:
                 if chunk.next < stop and start < chunk.stop:
                     chunk.stop = max(start, chunk.next)
             # If all items of a chunk were taken back, the chunk is removed, because no results will
-            # come for it. A chunk that has begun stays until its last message comes, even if that
-            # message has no results.
+            # come for it. If a chunk has begun, it stays in the list until the last message about
+            # it comes, even if that message has no results.
             chunks[:] = [chunk for chunk in chunks if chunk.start < max(chunk.stop, chunk.next)]
         self._held.setdefault(worker, []).append(_Held(start, stop, perf_counter()))
 
@@ -126,8 +127,8 @@ class Recording:
         place = next((at for at, chunk in enumerate(chunks) if chunk.next == start), None)
         if place is None or self._call is None:
             return
-        # All items of the chunks before this one were taken back from the worker, so no results
-        # come for them.
+        # All items of the chunks before this chunk were taken back from the worker, so no results
+        # come for those items.
         del chunks[:place]
         chunk = chunks[0]
         if times:
@@ -169,11 +170,11 @@ class Recording:
             False,
         )
         self._records.add(self._pool, worker, part)
-        # The worker has had the rest of the chunk since this time, or for longer.
+        # The worker has had the rest of the chunk at least since this time.
         chunk.sent = part.end
 
     def gone(self, worker: int, begun: int, tried: Mapping[int, int] | None) -> None:
-        """Record that a worker has ended; `begun` is how many unfinished items it had begun."""
+        """Record that a worker has ended; `begun`: how many items it began and did not finish."""
         now = perf_counter()
         self._lose(worker, begun, tried, now)
         self._records.gone(self._pool, worker, now)
@@ -208,10 +209,11 @@ class Recording:
     def finish(self) -> None:
         """Save the trace to its file, if it has a file.
 
-        If that fails, the user gets only a warning, because the call itself has succeeded.
+        If the file cannot be saved, the user gets only a warning, because the call itself has
+        succeeded.
         """
         # The engine may not have recorded the end of the call, for example if its pool is closed.
-        # Then this records the end.
+        # Then `finish` records the end.
         self.end(None)
         if self._path is not None:
             try:

@@ -106,7 +106,7 @@ class Snapshot(NamedTuple):
         now: the time at which the snapshot was made.
         calls: the calls, by their numbers.
         workers: the workers, by their keys.
-        parts: the parts of chunks, in the order in which they came.
+        parts: what the trace has of each `Part` of a chunk, in the order in which the results came.
         dropped: how many items were dropped.
     """
 
@@ -132,14 +132,16 @@ class Records:
     """
 
     def __init__(self) -> None:
-        """Begin before any call."""
+        """Begin with no records."""
         self.calls: dict[int, CallRecord] = {}
         self._workers: dict[int, WorkerRecord] = {}
-        # The key of each worker, by the number of its pool and its number in the pool.
+        # The key of each worker, by two numbers: that of the worker's pool, and that which the
+        # worker has in the pool.
         self._keys: dict[tuple[int, int], int] = {}
         self._parts: list[Part] = []
-        # The number of items of all parts together. It may be too low, because several engines add
-        # to it at the same time. It only decides when the items are counted exactly.
+        # The number of items in all of `_parts` together. This number may be too low, because
+        # several engines add to it at the same time. The number only decides when the items are
+        # counted exactly.
         self._items = 0
         self._dropped = 0
         self._since = 0.0
@@ -150,7 +152,7 @@ class Records:
         self._call_numbers = count(call)
         self._worker_keys = count(worker)
         # An engine holds this lock while it drops old parts. Another engine does not wait for the
-        # lock: it leaves the work to the first engine.
+        # lock, but leaves the work to the first engine.
         self._dropping = allocate_lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -172,7 +174,7 @@ class Records:
         """
         number = next(self._call_numbers)
         # Workers of the pool may have ended while no traced call was running. Nobody has recorded
-        # that, so it is recorded now.
+        # the end of these workers, so it is recorded now.
         for (of, worker), key in [*self._keys.items()]:
             record = self._workers[key]
             if of == pool and worker not in workers and record.gone is None:
@@ -225,12 +227,12 @@ class Records:
                 self._dropping.release()
 
     def _drop(self) -> None:
-        """Drop the oldest tenth of the parts, and calls and workers that ended in that time."""
+        """Drop the oldest tenth of `_parts`, and calls and workers without any later part."""
         # The list is copied, because other engines may add parts at the same time.
         parts = [*self._parts]
         left = sum([part.items for part in parts])
         first = 0
-        # At least one part stays, however many items it has.
+        # The newest part stays, however many items that part has.
         while first < len(parts) - 1 and (left > MOST * 0.9 or len(parts) - first > MOST * 0.9):
             left -= parts[first].items
             first += 1
@@ -259,7 +261,7 @@ class Records:
         calls = self.calls.copy()
         workers = {key: one.copy() for key, one in self._workers.copy().items()}
         began = min([call.began for call in calls.values()], default=now)
-        # Another thread may just have dropped the call or the worker of a part; then that part is
-        # left out.
+        # While this thread reads, another thread may drop a call or a worker to which some of the
+        # parts belong. The snapshot leaves these parts out.
         parts = [part for part in parts if part.call in calls and part.worker in workers]
         return Snapshot(began, max(began, self._since), now, calls, workers, parts, self._dropped)

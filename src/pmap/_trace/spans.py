@@ -1,9 +1,9 @@
 """Makes spans from the records of a trace; a span is what a worker did for some time.
 
 At each moment of a call, each worker of the call is in one of five states: it starts, runs a chunk,
-waits for a message that is on its way, waits for work, or runs what will be lost. The spans of
-these five kinds cover the time of a worker without gap or overlap. Spans of items lie within those
-of chunks.
+waits for a message that is on its way, waits for work, or runs items whose results will be lost.
+The spans of these five kinds cover the time of a worker without gap or overlap. Spans of items lie
+within those of chunks.
 """
 
 from collections.abc import Iterable, Iterator
@@ -114,7 +114,7 @@ def spans_of(snapshot: Snapshot) -> tuple[TraceSpan, ...]:
 
 
 def _rows(workers: dict[int, WorkerRecord]) -> dict[int, int]:
-    """Return the row of each worker: the first row without another worker at the same time."""
+    """Return the row of each worker: the first row that no other worker has at the same time."""
     rows: dict[int, int] = {}
     free_from: list[float] = []  # for each row, the time at which its last worker has ended
     for key, worker in sorted(workers.items(), key=lambda pair: (pair[1].since, pair[0])):

@@ -61,7 +61,7 @@ class TraceSummary(NamedTuple):
 
     @property
     def utilisation(self) -> float:
-        """The share of that time in which the function was running, from 0 to 1."""
+        """The share of `total` in which the function was running, from 0 to 1."""
         return self.running / self.total if self.total else 0.0
 
     def __str__(self) -> str:

@@ -68,8 +68,8 @@ def drawn(spans: tuple[TraceSpan, ...], labels: list[str], dropped: int = 0) -> 
         dropped: how many earlier items the trace has dropped.
     """
     about = summed(spans, dropped)
-    # If items were dropped, the picture begins with the first span, because nothing before it is
-    # known.
+    # If items were dropped, the picture begins with the first span, because the trace knows nothing
+    # about the time before this span.
     first = min([one.start for one in spans], default=0.0) if dropped else 0.0
     # `or 1.0` gives a time axis even to a trace without spans.
     scale = _COLUMNS / ((about.duration - first) or 1.0)
@@ -90,8 +90,8 @@ def drawn(spans: tuple[TraceSpan, ...], labels: list[str], dropped: int = 0) -> 
     ]
     for row, place in rows.items():
         top = _TOP + _ROW * place
-        # A thin line through the whole row; it is visible where the row has no worker, or where no
-        # call runs.
+        # A thin line through the whole row; the line is visible where the row has no worker, or
+        # where no call runs.
         line = f"M{_LEFT} {top + _BAR / 2:g}h{_COLUMNS}"
         parts += [
             f'<text x="8" y="{top + 12}" class="quiet">worker {row}</text>',
@@ -153,8 +153,9 @@ def _column_shapes(columns: list[float], name: str, top: int) -> list[str]:
     """Return the SVG shapes of the columns; equally dark neighbours become one box."""
     boxes: dict[int, list[str]] = {}
     begin, before = 0, 0
-    # The levels are rounded up, so that even the shortest time is visible. The factor 0.999 is
-    # there because sums of floats may be a little above the exact value.
+    # The level says how dark a column is. Levels are rounded up, so that even the shortest time is
+    # visible. The factor 0.999 is there because a sum of floats may be a little above the exact
+    # sum.
     levels = [min(_LEVELS, -floor(-filled * _LEVELS * 0.999)) for filled in columns]
     for at, level in enumerate([*levels, 0]):
         if level != before:

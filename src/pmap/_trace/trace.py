@@ -1,7 +1,7 @@
 """The class `Trace`: what each worker did when, in the calls that are given the trace.
 
-`import pmap` imports this module, so it is small. Other modules do the work, and are imported when
-needed.
+`import pmap` imports this module, so this module is small. Other modules do the work, and are
+imported when needed.
 """
 
 import os
@@ -31,8 +31,8 @@ class Trace:
     `pmap.defaults`, and it has all calls of the block. It can be read at any time, also while a
     call runs. A notebook shows it as a picture.
 
-    Of a call with very many items a trace keeps the last 100,000, so that it stays small for a
-    stream without an end. `TraceSummary.dropped` says how many it has dropped.
+    Of a call with very many items a trace keeps the last 100,000 items, so that the trace of a
+    stream without an end stays small. `TraceSummary.dropped` says how many it has dropped.
     """
 
     __slots__ = ("_records",)
@@ -80,13 +80,13 @@ class Trace:
         """Write the trace to a file: ``.svg`` for a picture, ``.json`` for Perfetto or Chrome.
 
         Perfetto (https://ui.perfetto.dev) and Chrome (chrome://tracing) open files of the Trace
-        Event format, in which you can zoom in.
+        Event format, and let you zoom in.
 
         Args:
             path: the file, which is replaced if it exists. Its suffix says the format.
 
         Raises:
-            ValueError: the suffix is another one.
+            ValueError: the suffix is neither ``.svg`` nor ``.json``.
             OSError: the file cannot be written.
         """
         name = os.fspath(path)

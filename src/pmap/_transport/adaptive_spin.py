@@ -30,8 +30,8 @@ _AWAKE: Final = 0.00015
 # allows fewer looks than this; this second limit ends the wait if the clock stands still.
 _MOST_LOOKS: Final = 200
 # Seconds that one look for the event may take, including the time of other processes that run
-# before the look. If a look takes longer, other processes need this processor, and giving way to
-# them takes longer than being woken. The look itself takes 3 us.
+# before the look. If a look takes longer, other processes need this processor. To let them run
+# before each look takes longer than to sleep and be woken. The look itself takes 3 us.
 _CROWDED: Final = 0.00003
 # After a wait awake in which no event came, at most this many of the next waits sleep without
 # staying awake first. If every wait awake is in vain, spinning costs 0.15 us per wait on average,
@@ -55,8 +55,9 @@ class AdaptiveSpin:
     __slots__ = ("_asleep", "_in_vain")
 
     def __init__(self) -> None:
-        # How many waits were to sleep at once after the last wait awake: 0 if the event came in
-        # that wait; the number doubles, about, with each further wait awake in vain.
+        # How many waits, after the wait in which the thread last stayed awake, were to sleep
+        # without staying awake first. 0: the event came while the thread was awake. The number
+        # about doubles each time that the thread stays awake in vain.
         self._in_vain = 0
         # How many of the next waits are to sleep without staying awake first.
         self._asleep = 0

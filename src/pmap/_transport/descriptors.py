@@ -53,17 +53,17 @@ class Mark(bytearray):
 
 
 def mark(fd: int) -> Mark:
-    """Return a `Mark` with a duplicate of `fd`, which stays open until it has been sent."""
+    """Return a `Mark` with a duplicate of `fd`; the duplicate stays open until it has been sent."""
     made = Mark()
     made.descriptor = Descriptor(os.dup(fd))
     return made
 
 
 def without_descriptors(parts: list[Buffer | Descriptor]) -> list[Buffer]:
-    """Return the buffers among what a pickler has handed out beside the pickle."""
+    """Return the buffers in `parts`, which a pickler has handed out beside the pickle."""
     return [part for part in parts if not isinstance(part, Descriptor)]
 
 
 def descriptors_in(parts: list[Buffer | Descriptor]) -> list[Descriptor]:
-    """Return the descriptors among what a pickler has handed out beside the pickle."""
+    """Return the descriptors in `parts`, which a pickler has handed out beside the pickle."""
     return [part for part in parts if isinstance(part, Descriptor)]

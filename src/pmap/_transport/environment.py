@@ -113,8 +113,8 @@ def apply_environment(environment: Environment) -> None:
         try:
             os.chdir(directory)
         except OSError:
-            # The caller's directory may be gone by now. That is no error here: a function that
-            # needs the directory raises an error of its own.
+            # The caller's directory may be gone by now. A missing directory is no error at this
+            # place: a function that needs the directory raises an error of its own.
             pass
     if os.environ.copy() != variables:
         for name in os.environ.keys() - variables.keys():

@@ -45,8 +45,8 @@ def members_of(error: BaseException) -> tuple[BaseException, ...]:
 def rebuilt(cls: type[E], args: tuple[object, ...], state: dict[str, object]) -> E:
     """Return an exception of class `cls` with these ``args`` and this ``__dict__``.
 
-    The ``__init__`` of `cls` is not called, because it may take other arguments than these: `args`
-    are what it has passed to its base class.
+    The ``__init__`` of `cls` is not called. It may take other arguments than `args`: the
+    exception's ``args`` are what ``__init__`` has passed to the base class.
     """
     # Call the `__new__` of the exception's nearest built-in base class. BaseException's `__new__`
     # would be wrong for OSError and for exception groups, which have a `__new__` of their own; a

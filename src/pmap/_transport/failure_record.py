@@ -91,24 +91,26 @@ def _sendable(error: BaseException) -> bytes:
     try:
         data = dumps(error)
         again = _try_loads(data)
-        # Compare the `args` of the exception and of its copy. Loading the pickle calls the
-        # exception's `__init__` with `args`. An `__init__` that makes a message from its arguments
-        # then makes a message of the message.
+        # Compare the `args` of the exception and of the copy that was loaded from its pickle.
+        # Loading the pickle calls the exception's `__init__` with `args`. An `__init__` that makes
+        # a message from its arguments then makes a message of the message.
         if type(again) is type(error) and _have_equal_args(again, error):
             return data
     except BaseException:
-        # Pickle's own form could not be loaded again; the second form, below, may work.
+        # What pickle itself writes could not be loaded again. The second of the three forms, which
+        # is tried next, may be loadable.
         pass
-    # The second form of pickle has only class, `args` and `__dict__`. Many exceptions have an
-    # `__init__` that takes other arguments than it passes to its base class, so loading pickle's
-    # own form calls the `__init__` with wrong arguments.
+    # The second form of pickle has only class, `args` and `__dict__`. The `__init__` of many
+    # exceptions takes other arguments than it passes to the base class. Loading what pickle itself
+    # writes would call such an `__init__` with wrong arguments.
     bare = _Bare(type(error), error.args, dict(error.__dict__))
     try:
         data = dumps(bare)
         if _have_equal_args(_try_loads(data), error):
             return data
     except BaseException:
-        # The second form could not be loaded again; the third form, below, may work.
+        # The second form could not be loaded again. The third form, which is tried next, may be
+        # loadable.
         pass
     from .by_value.picklers import Home, dumps_full
 

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 _LENGTH = struct.Struct("<Q")
 _BLOBS = 1 << 63  # if a message's length has this bit, large parts (blobs) follow the message
-# A bit pattern that is part of each length. If other code has written bytes into the socket, the
-# reader finds that the pattern is missing, and does not take those bytes for a length.
+# A bit pattern that is part of the length at the begin of each message. If other code has written
+# bytes into the socket, the reader finds that the pattern is missing, and does not take those bytes
+# for a length.
 _MARK = 0x706D << 48
 _SIZE = (1 << 48) - 1
 
@@ -81,7 +82,7 @@ def _apart(entry: Entry, blobs: list[bytes], by_value: bool) -> Entry:
 
 
 def _together(message: Message, blobs: list[bytes]) -> Message:
-    """Put the pickles `blobs`, which came behind `message`, back into it; return the message."""
+    """Put the pickles `blobs`, which came behind `message`, into the message, and return it."""
     for part in message:
         for entry in [part, *part] if _is_list(part) else ():
             if _is_list(entry) and len(entry) == 1 and type(entry[0]) is int:
@@ -97,8 +98,8 @@ def send_batch(sock: socket, data: bytes | memoryview, fds: list[int]) -> int:
     """Send as much of `data` as the socket takes now, with at most `MOST` of the descriptors.
 
     Return how many bytes were sent. If there are more descriptors, only one byte is sent, and the
-    next call has to send the rest of the descriptors with the rest of the bytes. There are enough
-    bytes for that, since a message has some bytes for each descriptor.
+    next call has to send the rest of the descriptors with the rest of the bytes. A message has some
+    bytes for each descriptor, so there are enough bytes for as many calls as are needed.
     """
     return send_with_fds(sock, data[:1] if len(fds) > MOST else data, fds[:MOST])
 
@@ -144,7 +145,7 @@ class FrameReader:
         start = 0
         head = _LENGTH.size
         if not buffer and not self._fds:
-            # This is the usual case: `data` is whole messages without shared memory, so nothing
+            # The usual case: `data` consists of whole messages without shared memory, so nothing
             # need be copied.
             view, size = memoryview(data), len(data)
             while size - start >= head:
@@ -218,7 +219,7 @@ class FrameReader:
         return fds
 
     def _with_blobs(self, start: int) -> tuple[int, Message | None]:
-        """Return the end of the message with blobs that begins at `start`, and that message.
+        """Return the end of a message that has blobs and begins at `start`; and the message itself.
 
         Return None in place of the message if some of its bytes have not arrived yet.
         """

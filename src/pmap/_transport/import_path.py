@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-# Relative entries of `sys.path`, each with the absolute path that it meant when pmap first saw it:
-# at the import of pmap, or at a call. After an `os.chdir` the entry would mean another path.
+# Relative entries of `sys.path`, each with the absolute path that the entry meant when pmap first
+# saw the entry: at the import of pmap, or at a call. After an `os.chdir` the entry would mean
+# another path.
 _absolute: dict[str, str] = {}
 
 

@@ -71,7 +71,7 @@ def is_importable(obj: Any) -> bool:
 
 
 def is_of_a_module(method: Any) -> bool:
-    """Return whether a bound method is a global of a module, where its name leads to it.
+    """Return whether a bound method is a global of a module, under the method's own name.
 
     An example is ``random.random``: a method of a random generator that the module `random` owns.
     Such a method is sent as a name; otherwise each worker would get a copy of the generator.
@@ -220,9 +220,9 @@ def _is_found(name: str, spec: Any) -> bool:
     if parent in _modules.by_value:
         return False
     if spec is None or getattr(spec, "origin", None) is None:
-        # A namespace package has a spec without an origin, and other processes find it. A module
-        # without a spec was made by the program: other processes have the module only if it belongs
-        # to a package whose import makes the module.
+        # A namespace package has a spec without an origin, and other processes find the package. A
+        # module without a spec was made by the program: other processes have such a module only if
+        # it belongs to a package, and the import of that package makes the module.
         return spec is not None or bool(parent)
     path: Sequence[str] | None = getattr(sys.modules.get(parent), "__path__", None)
     if parent and (path is None or os.path.dirname(spec.origin) in path):

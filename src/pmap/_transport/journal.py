@@ -65,7 +65,7 @@ _OVERSIZE = 2
 
 # How many bytes the result journal has: enough for some thousand small results between messages.
 SIZE: Final = 1 << 16
-# How many bytes there are behind the result journal, in which the worker writes its stack.
+# How many bytes the shared memory has behind the result journal; there the worker writes its stack.
 STACK: Final = 1 << 13
 ARRAY_SLOTS: Final = (SIZE - _START) // 8
 
@@ -80,8 +80,8 @@ class ResultJournal:
         self._times = self._view[:_START].cast("d")
         self._ints = self._view[_START : _START + 8 * ARRAY_SLOTS].cast("q")
         self._floats = self._view[_START : _START + 8 * ARRAY_SLOTS].cast("d")
-        # The bytes of an empty typed array, which has the mark in each slot; made when the worker
-        # first needs a typed array.
+        # The bytes of an empty typed array: each slot (64 bits for one result) has the mark, the
+        # value that stands for "no result". Made when the worker first needs a typed array.
         self._marks = b""
 
     def close(self) -> None:
@@ -98,14 +98,14 @@ class ResultJournal:
     def begin(self, serial: int, in_turn: bool) -> bool:
         """Record that the worker begins a chunk, whose number is `serial`.
 
-        If `in_turn`, the worker calls `turn` before items begin; otherwise all items of the chunk
-        count as begun at once.
+        If `in_turn` is true, the worker calls the method `turn` before items begin; otherwise all
+        items of the chunk count as begun now.
 
         Return False if the caller has taken the chunk back. The caller sets BACK and then reads
         whether AT still has its earlier value, which names an earlier chunk. The worker sets AT and
-        then reads BACK. So one of the two processes sees the store of the other, and each chunk is
-        either taken back or run. If each process sees the other's store, the caller decides within
-        a moment: it sets TAKEN, or sets BACK to its earlier value.
+        then reads BACK. So at least one of the two processes sees the store of the other, and each
+        chunk is either taken back or run. If each process sees the other's store, the caller
+        decides within a moment: it sets TAKEN, or sets BACK to its earlier value.
         """
         head = self._head
         # HOW is written first. If AT changed first, the caller could take the results of the
@@ -125,14 +125,16 @@ class ResultJournal:
     def turn(self, number: int) -> bool:
         """Record that the first `number` items of the chunk have begun.
 
-        Wait while the caller wants no item to begin. Return False if the caller has taken back the
-        items that were to begin.
+        (AT, BACK, HALT and KEEP are words of the result journal: see the top of this module.) Wait
+        while the caller wants no item to begin. Return False if the caller has taken back the items
+        that were to begin.
 
         The caller sets HALT, or KEEP and BACK, and then reads whether AT still has its earlier
-        value. The worker sets AT and then reads HALT, BACK and KEEP. So one of the two processes
-        sees the store of the other: the caller never ends an item that has just begun in place of
-        the item before it, and each item is either taken back or run. If each process sees the
-        other's store, the caller decides within a moment, as in `begin`.
+        value. The worker sets AT and then reads HALT, BACK and KEEP. So at least one of the two
+        processes sees the store of the other. Therefore a caller that ends the worker because an
+        item has run for too long never hits the next item; and each item is either taken back or
+        run. If each process sees the other's store, the caller decides within a moment, as in
+        `begin`.
         """
         head = self._head
         before = head[_AT]
@@ -346,15 +348,15 @@ class ResultJournal:
                 slots.pop()
             array = self._ints if how == _INTS else self._floats
             entries = list(array[: len(slots)])
-        # The worker may have died right after it sent results, before it noted in SENT that they
-        # were sent. Those results are left out here.
+        # The worker may have died after it sent results, but before it noted in SENT that these
+        # results were sent. The results that have arrived are left out here.
         entries = entries[max(0, received - sent) :]
         return at & _ALL > received + len(entries), entries
 
     def lost(self, serial: int, received: int) -> int:
-        """Return how many results of a chunk the worker has sent that never arrived.
+        """Return how many results of a chunk the worker has sent and the caller has not received.
 
-        Windows may drop what was sent and not read yet when it ends the process that sent it.
+        When Windows ends a process, it may drop what the process has sent and nobody has read yet.
         """
         at, sent, *_ = self._head
         return max(0, sent - received) if at >> 32 == serial else 0

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 else:
 
     def _load() -> None:
-        """Import `_pickle` with a stub for `functools`: `_pickle` needs only its `partial`."""
+        """Import `_pickle` with a stub for `functools`, of which `_pickle` needs only `partial`."""
         if "functools" in sys.modules:
             return
         import _functools

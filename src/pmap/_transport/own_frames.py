@@ -23,8 +23,8 @@ def shows_own_frames() -> bool:
 def is_own_frame(names: dict[str, Any]) -> bool:
     """Return whether a frame is pmap's own; `names`: the globals of the frame."""
     # A frame is pmap's own if the globals of its function name the package `pmap`. But code that
-    # runs as `python -m pmap` is part of the package, and still a user's program: there `__name__`
-    # is "__main__". Any object may stand in the globals under `__package__`.
+    # runs as `python -m pmap` is part of the package, and still a user's program: its globals have
+    # "__main__" as `__name__`. The value of `__package__` in the globals may be any object.
     package: object = names.get("__package__")
     ours = isinstance(package, str) and package.partition(".")[0] == _PACKAGE
     return ours and names.get("__name__") != "__main__"

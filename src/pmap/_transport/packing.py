@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Final, Literal, TypeAlias
 
-    # A message entry: one value in a message, pickled or plain (see the module `values`). Its form
-    # can be told only at run time, which no annotation can express, so the code that reads an entry
-    # gives a type to each part that it takes.
+    # A message entry: one value in a message, pickled or plain (see the module `values`). The form
+    # of an entry is known only at run time, and no annotation can express this. So the code that
+    # reads an entry gives a type to each part that it takes.
     Entry: TypeAlias = Any
     # Many message entries, in the form in which they are sent: a list; format and words of a typed
     # array; a list as `marshal` has written it; strings joined into one; columns of rows; or start,
@@ -56,8 +56,8 @@ _HEAD = 5
 _SOME = 8  # of many strings, one in this many is measured, to estimate the lengths of all
 _SHORT = 64  # strings are joined into one if their mean length is at most this many characters
 # The types of values that are sent together in one quick form if all values have the same type. The
-# test looks the type of each value up in a set. A test with `==` would believe a metaclass that
-# says that its class equals another class.
+# test looks up the type of each value in a set. A test with `==` alone would be wrong if a
+# metaclass says that a class of its own equals one of these types.
 _IN_BULK: dict[type, frozenset[type]] = {
     kind: frozenset({kind}) for kind in (int, float, str, bytes, tuple)
 }

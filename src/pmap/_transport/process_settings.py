@@ -1,9 +1,9 @@
 """Settings of interpreter and process that a worker changes only when its caller has changed them.
 
 Each row of `_rows` is one setting: how it is read, and how it is put in place. The caller reads all
-settings when a call is made. A worker puts those in place that differ from what its caller had at
-the call before. So what an initializer has set stays, as a global does, until the caller changes
-the setting; and a call after which nothing has changed costs a worker nothing.
+settings when a call is made. A worker puts those settings in place that differ from what its caller
+had at the call before. So what an initializer has set stays, as a global does, until the caller
+changes the setting; and a call after which nothing has changed costs a worker nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Values: TypeAlias = tuple[Value | EllipsisType, ...]
 
 # Those limits of the operating system that count as settings here. RLIMIT_CPU is left out: it
-# counts the time of one process, and a worker may have worked for longer than its caller.
+# limits the processor time of one process, and a worker may have used more than its caller.
 _LIMITS = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
 # Functions that return a setting and are quick to call, by the names of their modules.
 _PROBES = {
@@ -75,8 +75,9 @@ class _Row:
         self.of_process = of_process or of_machine
 
 
-# The functions of C that `read_process_settings` calls to see whether anything has changed; and, as
-# they were when these functions were chosen, the number of imported modules and the last one.
+# The functions of C that `read_process_settings` calls to see whether anything has changed. The
+# other two values are from the time at which these functions were chosen: how many modules were
+# imported, and which module was imported last.
 _probes: tuple[list[Callable[[], object]], int, object] = [], -1, None
 # What the functions in `_probes` returned last, and the settings that were read afterwards.
 _last: tuple[list[object], Values] | None = None
@@ -88,8 +89,9 @@ _HAS_AFFINITY = hasattr(os, "sched_getaffinity")
 def read_process_settings() -> Values:
     """Return the values of all settings in this process, in the order of `_rows`.
 
-    As long as nothing changes, the result is the same object. This runs at each call, so it asks a
-    few functions of C first, and reads all settings only if one of these returns another value.
+    As long as nothing changes, the result is the same object. This function runs at each call. So
+    it calls a few functions of C first, and reads all settings only if one of these functions
+    returns another value than before.
     """
     global _last
     modules = sys.modules
@@ -100,7 +102,7 @@ def read_process_settings() -> Values:
     if _probes[1] != len(modules) or _probes[2] != latest:
         _choose_probes(len(modules), latest)
     seen: list[object] = [probe() for probe in _probes[0]]
-    # For a name that does not exist, as `tracebacklimit` most often, `getattr` would take longer
+    # `sys.tracebacklimit` seldom exists, and `getattr` for a missing attribute would take longer
     # than all else here.
     seen += sys.dont_write_bytecode, sys.pycache_prefix, _sys_names.get("tracebacklimit")
     context: Any = modules.get("multiprocessing.context")
@@ -117,7 +119,7 @@ def read_process_settings() -> Values:
     seen.append(argv)
     if _last is None or seen != _last[0]:
         if isinstance(argv, list):
-            seen[-1] = sys.argv[:]  # the program may change its list in place
+            seen[-1] = sys.argv[:]  # a copy, as the program may change `sys.argv` in place
         _last = seen, _read_all()
     return _last[1]
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     Script: TypeAlias = tuple[int, str | None, str | None]
     # How the items of a call run: whether the first failure ends the call, whether functions among
     # the results are pickled by value, whether all items of a chunk run at once, seconds that an
-    # item may run or None, seed or None, whether log records are sent to the caller; and True, only
-    # if results are to have times: see the module `times`.
+    # item may run or None, seed or None, whether log records are sent to the caller; and, only if
+    # results are to have times (see the module `times`), True.
     WorkerRules: TypeAlias = tuple[
         bool, bool, bool, float | None, int | None, bool, *tuple[bool, ...]
     ]
@@ -248,17 +248,17 @@ if TYPE_CHECKING:
 
 
 def make_drop(spec: int) -> DropMessage:
-    """Return the message that no more items come for the call spec with the number `spec`."""
+    """Return the message that no more items come for the call with the call spec `spec`."""
     return DROP, spec
 
 
 def parse_drop(message: DropMessage) -> int:
-    """Return the number of the call spec that the worker can forget."""
+    """Return the number of the call spec (the message about a call) that the worker can forget."""
     return message[1]
 
 
 def make_quit() -> tuple[int]:
-    """Return the message that a worker is to end; it has nothing but its kind."""
+    """Return the message that a worker is to end; the message has nothing but its kind."""
     return (QUIT,)
 
 
@@ -478,11 +478,12 @@ def parse_crowded(message: StartMessage) -> int:
 
 # --- requests from the caller to the fork server --------------------------------------------------
 
-# The kinds of requests. Each has a number: FORK that of a worker, whose socket comes along; KILL,
-# ABORT and TERMINATE the process id of a worker; PREPARE and IMPORT 0. The descriptor of a file
-# comes with IMPORT. The file has what the process that imports the script is told, as marshal
-# writes it: generation, identity, environment, argv, (path of the script, its package or None),
-# streams, configuration of coverage; see `SetUp`. The answers are `Report` messages.
+# The kinds of requests. Each request has a number: for FORK it is that of a worker, whose socket
+# comes along; for KILL, ABORT and TERMINATE a worker's process id; for PREPARE and IMPORT 0. The
+# descriptor of a file comes with IMPORT. The file has what the process that imports the script is
+# told, as marshal writes it: generation, identity, environment, argv, (path of the script, its
+# package or None), streams, configuration of coverage; see `SetUp`. The answers are `Report`
+# messages.
 FORK, KILL, ABORT, PREPARE, TERMINATE, IMPORT = 0, 1, 2, 3, 4, 5
 _REQUEST = struct.Struct("<Bq")
 REQUEST_SIZE = _REQUEST.size

@@ -1,7 +1,7 @@
 """The error for a module that cannot be loaded in an interpreter beside the main one.
 
-A C extension has to say that it supports such interpreters. Python refuses to load one that does
-not, and libraries wrap that error in messages about a bad installation.
+A C extension has to say that it supports such interpreters. Python raises an ImportError for an
+extension that does not say so, and libraries wrap this error in messages about a bad installation.
 """
 
 from __future__ import annotations

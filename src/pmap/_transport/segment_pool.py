@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 # How many bytes of unused segments a pool keeps for their next use, at most: the caller keeps this
-# many bytes, and all its workers together keep as many. That is some dozens of large arrays, or a
-# hundredth of a machine's memory.
+# many bytes, and all its workers together keep as many. So many bytes hold some dozens of large
+# arrays, and are about a hundredth of a machine's memory.
 KEPT: Final = 1 << 28
 
 # After this many requests that had to be refused, the sender gives up the segment that it lent
@@ -73,7 +73,7 @@ class FreeSegments:
         self._free.append(segment)
 
     def shrink(self, room: int, most: int) -> None:
-        """Free the segments used longest ago, beyond `room` bytes or `most` segments."""
+        """Free the segments used longest ago, down to `room` bytes and `most` segments in all."""
         while self._free and (len(self._free) > most or self.size > room):
             self._free.pop(0)
 
@@ -106,14 +106,14 @@ class LentSegments:
         self._room = room
         self._most = most
         self._lent: dict[int, Segment] = {}  # the segments that are lent, by their numbers
-        # How many requests were refused since a lent segment was last given up.
+        # How many requests were refused since this sender last gave up a lent segment.
         self._refused = 0
 
     def written(self, buffers: Sequence[Buffer]) -> Segment | None:
         """Return a segment that holds `buffers`, or None if the system has no segment for them.
 
-        If the segment is lent, it has a number, which the receiver returns when it no longer uses
-        the segment. If the segment has the number 0, it belongs to the receiver.
+        If the segment is lent, it has a number, and the receiver returns this number when the
+        receiver no longer uses the segment. A segment with the number 0 belongs to the receiver.
         """
         segment = self._free_segments.written(buffers)
         if segment is not None:
@@ -126,7 +126,7 @@ class LentSegments:
     def _make_room(self, size: int) -> bool:
         """Return whether a segment of `size` bytes may be lent.
 
-        If it may be lent, release free segments to make room for it.
+        If it may be lent, release free segments to make room for the lent one.
         """
         lent = self._lent
         left = self._room - size - self._bytes_lent()

@@ -62,7 +62,8 @@ def sieve(
         try:
             raw = buffer.raw()
         except BufferError:
-            # Memory that is not contiguous cannot be sent apart, so it stays in the pickle.
+            # Memory that is not contiguous cannot be sent beside the pickle, so it stays in the
+            # pickle.
             return True
         if least is None or raw.nbytes < least:
             if type(raw.obj) is not Mark:
@@ -78,7 +79,7 @@ def sieve(
 def most_at_once() -> int:
     """Return how many segments a message may have, given this process's limit of open files.
 
-    The receiver is assumed to have the same limit.
+    This function assumes that the receiver has the same limit.
     """
     return max(1, min(MOST, _descriptors() // 16))
 
@@ -133,8 +134,8 @@ class _Mapping(mmap.mmap):
 class _Forks:
     """Whether this process is being forked now, and whether it was forked since a given moment.
 
-    A forked process has all mappings of its parent. Python does not report the forks of libraries
-    that call ``fork`` in C; these forks are not counted.
+    A forked process has all mappings of its parent. If a library calls ``fork`` in C, Python does
+    not report this fork, so it is not counted.
     """
 
     def __init__(self) -> None:
@@ -255,8 +256,8 @@ class Segment:
                     for at in range(0, length, _PIECE):
                         with data[at : at + _PIECE] as piece:
                             memory[start + at : start + at + len(piece)] = piece
-        # A segment that is much larger than its contents is made smaller: the receiver may keep it
-        # for a long time.
+        # A segment that is much larger than its contents is made smaller: the receiver may keep the
+        # segment for a long time.
         if size > self.size or size < self.size - (self.size >> _SPARE):
             os.ftruncate(self.fd, size)
             self.size = size

@@ -57,7 +57,7 @@ else:
         from threading import active_count as count_threads
 
 _last_umask: int | None = None
-# The time zone in effect, and the tuple `time.tzname` as it was when that zone took effect.
+# The time zone in effect, and the tuple that `time.tzname` was when that zone took effect.
 # `time.tzset` makes a new tuple, so another tuple shows that the zone has changed.
 _zone: str | None = os.environ.get("TZ")
 _zone_names: tuple[str, str] = time.tzname
@@ -104,7 +104,7 @@ def apply_settings(settings: Settings, least: int = 0) -> None:
 
 
 def _take_zone() -> str | None:
-    """Return the time zone in effect: TZ as it was at ``time.tzset()``, not as it is now."""
+    """Return the time zone in effect: the value that TZ had at the last ``time.tzset()``."""
     global _zone, _zone_names
     if time.tzname is not _zone_names:
         _zone, _zone_names = os.environ.get("TZ"), time.tzname
@@ -137,9 +137,9 @@ def _umask() -> int | None:
     global _last_umask
     if process_role.shares_process:
         return None  # other threads of the process, which are not counted here, may create files
-    # Reading the umask means setting the umask, and no other thread may create a file meanwhile. If
-    # other threads run, this function returns what the umask was when no other thread ran, or what
-    # the kernel said at the first call.
+    # The umask can be read only by setting it to another value for a moment, in which no other
+    # thread must create a file. If other threads run, this function returns what the umask was when
+    # no other thread ran, or what the kernel said at the first call.
     if count_threads() <= len(waiting_threads):
         _last_umask = os.umask(0o077)
         os.umask(_last_umask)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import TypeAlias
 
-    # Names that both a module of the user and one of the standard library have. With each name:
-    # whether it means the standard library's module in the caller, which imported that module
-    # before the user's was on the path.
+    # Names that both a module of the user and one of the standard library have; with each name,
+    # whether the caller has the standard library's module under the name. (The caller has that
+    # module if it imported the module before the user's module was on the path.)
     Shadows: TypeAlias = list[tuple[str, bool]]
 
 # The directory of the standard library; in a frozen program, which may have no such directory, the

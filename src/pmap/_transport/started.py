@@ -73,8 +73,8 @@ def mark() -> tuple[str, int, int] | None:
     try:
         kind, (fd, lifeline, inode) = words[0], map(int, words[1:])
         if sys.platform == "win32":
-            # On Windows the socket comes through stdin, and in place of the inode there is the
-            # caller's process id.
+            # On Windows the socket comes through stdin, and the mark contains the caller's process
+            # id in place of the inode.
             return (kind, fd, lifeline) if inode == os.getppid() else None
         return (kind, fd, lifeline) if os.fstat(fd).st_ino == inode else None
     except (IndexError, ValueError, OSError, OverflowError):
@@ -87,7 +87,7 @@ def runs_our_command() -> bool:
 
 
 def is_importing() -> bool:
-    """Return whether this call comes from a module that is just being imported."""
+    """Return whether this call comes from a module that is being imported at the moment."""
     caller: FrameType | None = sys._getframe()
     while caller is not None:
         if caller.f_code.co_filename == _IMPORT:

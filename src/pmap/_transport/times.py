@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def pack_times(times: Sequence[float]) -> bytes:
     """Return times as bytes, for a message with results.
 
-    `times`: when the worker began with the items and was done with them; then for each item when
-    its function began and ended.
+    `times`: the time at which the worker began with the items, and that at which it was done with
+    them; then, for each item, the times at which the call of the function began and ended.
     """
     return struct.pack(f"={len(times)}d", *times)
 

@@ -40,8 +40,8 @@ _DEEPEST = 50
 def trace_of(error: BaseException, dumps: Callable[[BaseException], bytes]) -> Trace:
     """Return the traceback of `error` as plain values, without pmap's own frames.
 
-    If the user wants to see pmap's frames, they stay. `dumps` pickles the exceptions that are
-    linked with `error`; it may raise anything.
+    If the user wants to see pmap's frames, these stay. `dumps` pickles the exceptions that are
+    linked with `error`, and may raise anything.
     """
     return _Tracer(dumps).trace(error)
 
@@ -52,7 +52,8 @@ class _Tracer:
         self._own_frames = shows_own_frames()
         # The ids of exceptions seen so far, because a chain of contexts may form a circle.
         self._seen: set[int] = set()
-        # Equal places become one object, because marshal writes one object only once.
+        # Equal places become one object: marshal writes an object only once, however often it
+        # occurs.
         self._same: dict[Place, Place] = {}
 
     def trace(self, error: BaseException, depth: int = 0) -> Trace:

@@ -128,7 +128,7 @@ class Attachments:
         return segments
 
     def add(self, value: object, functions_by_value: bool, role: Role | None) -> Entry:
-        """Return `value` as a message entry; keep the shared memory and descriptors for it.
+        """Return `value` as a message entry; keep the shared memory and descriptors it needs.
 
         Raises the exceptions of `dumps`.
         """
@@ -179,7 +179,8 @@ def apart(
 ) -> tuple[Head, list[Buffer | Descriptor]]:
     """Return a pickle and the buffers that are sent beside it.
 
-    If the pickle itself is large, it becomes the last of these buffers, with None in its place.
+    If the pickle itself is large, the pickle becomes the last of these buffers, and None is
+    returned in place of the pickle.
     """
     if len(data) < LARGE:
         return data, buffers

@@ -1,4 +1,4 @@
-"""How a worker runs the items that it was sent together (a chunk), and notes each result.
+"""How a worker runs a chunk, the items that one message has brought, and notes each result.
 
 The worker notes each result in the result journal, memory that it shares with its caller, before
 the next item begins. Where the system has no shared memory for this, the worker sends each result
@@ -72,8 +72,8 @@ class Chunk:
         self._items = items
         self._send = send
         self._needs_replacement = needs_replacement
-        # A pickled value is a list, a plain one is not: if there is no list among the items, they
-        # all are plain.
+        # A pickled value is a list, and a plain value is no list. So if there is no list among the
+        # items, all items are plain.
         kind: type[object] = type(entries)
         self._plain = kind is not list or list not in set(map(type, entries))
         self._step = step
@@ -89,8 +89,8 @@ class Chunk:
     def _goes_on(self, number: int) -> bool:
         """Return whether the item at index `number` of the chunk may run.
 
-        If the item may run, note that it begins, together with the other items of its part of the
-        chunk. If the item may not run, the caller has taken it back to give it to another worker.
+        If the item may run, note that it begins, together with the next `step` - 1 items. If the
+        item may not run, the caller has taken it back to give it to another worker.
         """
         if number >= self._begun:
             begun = min(number + self._step, len(self._entries))
@@ -167,8 +167,8 @@ class Chunk:
         spec = self._spec
         kind = spec.array_type
         entries = self._entries[self.sent : self.sent + ARRAY_SLOTS]
-        # The array takes values of its own type only, and no annotation can say that each value is
-        # tested before it is stored; hence `Any`.
+        # The array takes values of one type only. No annotation can say that each value is tested
+        # before it is stored; hence `Any`.
         slots: Any = self._journal.typed_array(array_format, len(entries), self.sent)
         run = call if self._plain else _loading(call)
         noticed = traces
@@ -178,13 +178,13 @@ class Chunk:
         failed = False
         try:
             while index < len(entries) and not extra and self._goes_on(self.sent + index):
-                # The items that begin together run in an inner loop without any other work, which
+                # The items that begin together run in an inner loop that does nothing else, and so
                 # is quick.
                 start, stop = index, self._begun - self.sent
                 part = entries[start:stop]
                 if isinstance(part, memoryview):
-                    # The items become Python objects part by part: the few objects of one part fit
-                    # into the processor's cache.
+                    # Only the items that begin together become Python objects at one time: this
+                    # number of objects fits into the processor's cache.
                     part = part.tolist()
                 for index, entry in enumerate(part, start):
                     result = run(entry)
@@ -218,7 +218,8 @@ class EagerChunk(Chunk):
     """A chunk whose results are sent before the next item begins, if they have waited for a moment.
 
     Workers that share the caller's process run such chunks. These workers are never killed. So
-    nobody reads results from their journals when a call is cancelled, and a chunk may end late.
+    nobody reads results from the journals of these workers when a call is cancelled, and a chunk
+    may end late.
     """
 
     _sent_at = 0.0  # when results were last sent, or were about to be sent
@@ -315,7 +316,7 @@ def run_without_journal(
 
 
 # Names of functions of this package in which the local variable `number` is the index of the item
-# that runs. `running_item` looks for them on the stack.
+# that runs. `running_item` looks for these functions on the stack.
 _NUMBERED = frozenset({"_in_records", "run_without_journal", "_outcome"})
 
 
@@ -339,8 +340,8 @@ def running_item(thread: int) -> int | None:
                 number: int = frame.f_locals["number"]
                 return number
             if name == "run":
-                # If the stack has `run`, but no function that knows the index, the item is the only
-                # one of its chunk.
+                # If `run` is on the stack, but no function that knows the index of the item, the
+                # item is the only item of its chunk.
                 alone = 0
         frame = frame.f_back
     return alone

@@ -49,8 +49,9 @@ class AtOnce:
                 import asyncio
 
                 _runner = asyncio.Runner()
-                # The event loop is made here, because it imports modules, which has to happen while
-                # imports find the standard library's own modules.
+                # Making the event loop imports modules of the standard library. So the event loop
+                # is made here, where imports find these modules, and not the user's modules of the
+                # same names.
                 _runner.get_loop()
         self._runner = _runner
         self.starts = starts
@@ -80,8 +81,9 @@ class AtOnce:
 
         if not self._tasks:
             loop = asyncio.get_running_loop()
-            # Each coroutine gets a copy of the context, so that no other coroutine sees the context
-            # variables that it sets. The test is for None, because an empty context is false.
+            # Each coroutine gets its own copy of the context, so that no coroutine sees the context
+            # variables that another one sets. The test is for None, because an empty context is
+            # false.
             given = self._context
             self._tasks = [
                 loop.create_task(
@@ -119,8 +121,8 @@ async def _outcome(
         async with limit:
             return True, await start()
     except BaseException as error:
-        # An exception such as SystemExit would end the event loop, and with it the coroutines of
-        # the other items; so every exception is returned as an outcome.
+        # An exception such as SystemExit would end the event loop and so the coroutines of all
+        # other items. Therefore every exception is returned as an outcome.
         if limit.expired() and isinstance(error, TimeoutError):
             # The cause of a TimeoutError is the CancelledError, whose traceback leads to the line
             # at which the coroutine was cancelled.

@@ -1,4 +1,4 @@
-"""What a worker was told of a call: its function, which is loaded when the first item begins."""
+"""What a worker knows of a call, above all the function, which is loaded at the first item."""
 
 from __future__ import annotations
 
@@ -57,11 +57,12 @@ class ReceivedSpec:
         # next chunk may be that of another call.
         self.fresh = are_few(variables)
         # The type that the results had so far, if a typed array can hold such values: the next
-        # results will probably have this type, too. None: no such type is known.
+        # results will probably have this type, too. None: there are no results yet, or a typed
+        # array cannot hold them.
         self.array_type: type | None = None
         # Whether results are noted one by one, and not in a typed array. Results are noted one by
-        # one in a call with a time limit, or with timed items: while a typed array is filled, it is
-        # not noted when each item begins.
+        # one in a call with a time limit, or with timed items: a worker that fills a typed array
+        # does not note when each item begins.
         self.mixed = timeout is not None or times
         # The object that notes when each item begins and ends; None: items are not timed.
         self.timing: Timing | None = None
@@ -106,7 +107,7 @@ def _register(reducers: list[tuple[type, Callable[[Any], Any]]]) -> None:
 def _of_one(function: Callable[..., object], kind: int) -> Callable[[Any], object]:
     """Return `function` as a function of one argument: the item.
 
-    `kind` says what an item is: 0 the argument itself; 1 a row of arguments; any other number a
+    `kind` says what an item is: 0 the argument itself; 1 a tuple of arguments; any other number a
     pair of positional and keyword arguments.
     """
     if kind == 0:

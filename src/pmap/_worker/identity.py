@@ -166,7 +166,7 @@ _waiting: dict[str, Callable[[Any], None]] = {}
 class _Watch:
     """An import finder that notices when an item imports a module of `multiprocessing`.
 
-    The modules in `_waiting` are then told of this worker process.
+    Then the module is told about this worker process, if the module is in `_waiting`.
     """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
@@ -184,7 +184,7 @@ class _Watch:
 class _Loader:
     """Loads a module of `multiprocessing` with the module's own loader.
 
-    Then it tells the module what it has to know of this worker process.
+    Then this loader tells the module what the module has to know of this worker process.
     """
 
     def __init__(self, loader: Any, name: str) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def serve(fd: int) -> None:
     """Serve as a worker in this interpreter until the caller needs no worker any more.
 
-    `fd` is the descriptor of the worker's end of a socket pair. The caller closes it.
+    `fd` is the descriptor of the worker's end of a socket pair. The caller closes this descriptor.
     """
     process_role.in_worker = True
     process_role.shares_process = True
@@ -42,8 +42,9 @@ def serve(fd: int) -> None:
     except OSError:
         pass  # the caller has closed its socket, so the error can be told to nobody
     finally:
-        # The descriptors of the segments belong to the process, which goes on, so they are closed
-        # here. When the interpreter itself ends, the modules that could close them are gone.
+        # The descriptors of the segments belong to the process, which goes on after the end of this
+        # interpreter. So the descriptors are closed here: when the interpreter itself ends, the
+        # modules that could close them are gone.
         worker.release_segments()
         sock.detach()
 

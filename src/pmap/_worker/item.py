@@ -1,4 +1,4 @@
-"""Running one item: load its argument, call the function, pickle the result or failure.
+"""Running one item: load the argument, call the function, pickle the result or failure.
 
 However an item ends, even by an exception such as SystemExit, the caller is sent the outcome.
 """

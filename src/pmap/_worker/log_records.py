@@ -48,8 +48,9 @@ def _packed(record: logging.LogRecord) -> bytes:
         error = record.exc_info[1]
         failure = state["exc_info"] = None if error is None else capture(error)
         if record.exc_text is None and (failure is None or failure[0] != RAISED):
-            # The exception cannot be sent as it is, so its text is made here. Otherwise the caller
-            # makes the text: the caller has the source lines of a REPL, and formatters of its own.
+            # The exception cannot be pickled, so this worker makes its text. If an exception can be
+            # pickled, the caller makes the text: the caller has the source lines of a REPL, and
+            # formatters of its own.
             state["exc_text"] = logging.Formatter().formatException(record.exc_info)
     try:
         return dumps(state)
@@ -66,7 +67,7 @@ def _plainly(name: str, value: object) -> object:
 
 
 class Loggers:
-    """Gives the loggers of this worker process the levels that they have at the caller."""
+    """Gives the loggers of this worker process the levels that the caller's loggers have."""
 
     def __init__(self, send: Callable[[bytes], None], inherited: bool) -> None:
         """Take over the log records of this process, so that they go to the caller.

@@ -39,7 +39,7 @@ def saver(config: str | None) -> Callable[[], None] | None:
             measuring.start()
         if measuring is None or not (config or measuring.get_option("run:parallel")):
             return None
-    except Exception:  # coverage.py cannot be started here: the worker runs without it
+    except Exception:  # coverage.py cannot be started: this worker runs without coverage.py
         return None
 
     def save() -> None:

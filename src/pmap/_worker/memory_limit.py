@@ -39,7 +39,7 @@ def resident() -> int:
 
 
 def _working_set() -> int:
-    """Return the bytes of memory that Windows has given this process; 0 if it does not tell."""
+    """Return how many bytes of memory this process has; 0 if Windows does not tell."""
     with standard_library:
         import ctypes
 

@@ -26,9 +26,9 @@ class OpenFiles:
     """The files that items have opened for writing since this worker began, and not closed."""
 
     def __init__(self) -> None:
-        # The descriptors that are known already. Files that are open at the start of the worker are
-        # never flushed: in a fork of the caller they include the caller's files, whose buffers only
-        # the caller may write.
+        # The descriptors that were found so far. Files that are open at the start of the worker are
+        # never flushed: if the worker is a fork of the caller, these include the caller's files,
+        # whose buffers only the caller may write.
         self._known = _descriptors()
         self._files: list[ref[io.BufferedWriter | io.BufferedRandom | io.TextIOWrapper]] = []
 
@@ -68,7 +68,7 @@ def _is_open(file: io.IOBase | None) -> bool:
 def _descriptor(file: io.IOBase) -> int:
     try:
         return file.fileno()
-    except Exception:  # this object is closed, or is no file with a descriptor: it is left out
+    except Exception:  # a closed file, or an object without a descriptor, is left out
         return -1
 
 

@@ -75,7 +75,7 @@ class Relay:
             self._unloaded = capture_transport(FUNCTION, error)
 
     def __call__(self, item: tuple[int, Any]) -> object:
-        """Run one item; `item` is its offset in the chunk, and its value.
+        """Run one item; `item` is a pair of the item's offset in the chunk and its value.
 
         Return the result as a relayed entry: see the top of this module.
         """

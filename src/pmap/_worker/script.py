@@ -76,9 +76,9 @@ def import_in_fork(
     os.close(tells)
     try:
         if _can_serve(sock, hears):
-            wait_for(pid)  # this also kills the processes that the script has started
+            wait_for(pid)  # `wait_for` also kills the processes that the script has started
             os._exit(0)
-        # Either the fork has ended, or its script is stuck and the caller is gone.
+        # Either the fork has ended, or the caller is gone while the script in the fork still runs.
         kill_group(pid)
         os.waitpid(pid, 0)
     finally:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .._transport.environment import Environment
     from .streams import Streams
 
-# The function `os._exit` is kept here: forked processes must end by it, and an item may replace it
-# in `os`.
+# The function `os._exit` is kept here: forked processes must end by this function, and an item may
+# replace it in `os`.
 exit_process = os._exit
 
 
@@ -40,8 +40,8 @@ def end_after(seconds: float) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
         signal.setitimer(signal.ITIMER_REAL, seconds)
         return
-    # Windows has no such timer, and no forks. `faulthandler` is imported only here, because Python
-    # loads it in the main interpreter of a process only.
+    # Windows has no timer that sends SIGALRM, and no forks. `faulthandler` is imported only here,
+    # because Python loads it in the main interpreter of a process only.
     import faulthandler
 
     if seconds:
@@ -100,10 +100,10 @@ def _notice(event: str, given: tuple[object, ...]) -> None:
 
 
 class Surroundings:
-    """Sees to it that each item finds the directory, environment variables etc. of its call."""
+    """Makes sure that each item finds the directory, environment variables etc. of its call."""
 
     def __init__(self) -> None:
-        # The caller's environment as it was put in place last.
+        # The environment of the caller that this worker has put in place last.
         self._environment: Environment | None = None
         # What each item is to find: the environment `_environment`, with the changes that an
         # initializer has made.
@@ -172,8 +172,8 @@ class Surroundings:
     def tidy(self) -> None:
         """Undo what an item changed, and pass on what it printed and wrote to files.
 
-        If the item has forked a process that comes here, too, that process ends here: it is no
-        worker.
+        If the item has forked a process, and that process comes to this method, too, it ends here:
+        it is no worker.
         """
         done = set(traces)
         if FORKED in done:
@@ -188,6 +188,6 @@ class Surroundings:
             apply_zone(self._own[3][6])
         traces.clear()
         if self._files:
-            # A file that an item has opened for writing is still open. The note WRITES has the file
-            # flushed after each item until the file is closed.
+            # A file that an item has opened for writing is still open. Because of the note WRITES,
+            # the worker flushes the file after each item, until the file is closed.
             traces.append(WRITES)

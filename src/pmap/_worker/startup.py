@@ -71,7 +71,7 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
 
 
 def _import_script(sock: socket, message: int, lifeline: int) -> None:
-    """Let a fork of the fork server import the script and serve in its place, if that succeeds."""
+    """Fork the fork server; the fork imports the script, and then serves as the fork server."""
     from .ending import run_exit_callbacks
     from .script import import_in_fork
     from .template import serve_template
@@ -81,8 +81,8 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
         # The script may never return. Then only the kernel can end this process with the caller.
         own = os.dup(lifeline) if lifeline >= 0 else -1
         if not _end_with_caller(own) and own >= 0:
-            # A thread must not watch the caller instead, because workers are forked from this
-            # process.
+            # The kernel cannot end this process with the caller. A thread that watches the caller
+            # is no way out: workers are forked from this process, which must have only one thread.
             os.close(own)
 
     def enter(own: socket, prepared: Prepared) -> NoReturn:
@@ -98,7 +98,8 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
             sock,
             lifeline,
             lambda own: enter(own, prepared),
-            # The script was imported before, so `os.close` only closes the file with the request.
+            # This process has imported the script already. So a request to import the script makes
+            # it only close the descriptor that comes with the request.
             os.close,
             run_exit_callbacks,
         )
@@ -129,8 +130,8 @@ def _shared_socket() -> socket:
 
     On Windows the caller passes the socket to this process through stdin.
     """
-    # On Windows the last argument of `socket` may be the bytes that the caller has sent. The read
-    # leaves the standard input at its end, so an item that reads there finds nothing.
+    # On Windows, `socket` accepts as its last argument the bytes that the caller has written to
+    # stdin. `read` reads stdin to its end, so an item that reads stdin later finds nothing.
     told: Any = sys.stdin.buffer.read()
     return socket(0, 0, 0, told)
 
@@ -147,8 +148,8 @@ def enter_forked(
         sock: the socket on which the messages of the caller come.
         lifeline: the reading end of a pipe that closes when the caller ends; -1: there is none.
         initializer: the function that a fork of the caller calls first, with its arguments.
-        prepared: if this process was forked from one that has imported the script: what that
-            process has prepared for the environment and for reports.
+        prepared: what the process that has imported the script has prepared for the environment and
+            for reports; None if this process was not forked from that process.
     """
     code = 1
     try:
@@ -157,7 +158,8 @@ def enter_forked(
         if not _end_with_caller(lifeline):
             _watch_caller(lifeline)
         process_role.in_worker = True
-        # If this process was forked while a worker ran an item, `runs_items` is still true.
+        # If this process was forked from a worker that was running an item, `runs_items` is still
+        # true.
         process_role.runs_items = False
         # If the note FORKED were left in `traces`, this process would be taken for one that an item
         # has forked, and would end.
@@ -182,12 +184,12 @@ def _ignore_interrupts() -> None:
     """Ignore Ctrl-C, which the caller handles for its workers; let SIGTERM end this process."""
     signal.set_wakeup_fd(-1)
     # The handler does nothing. SIG_IGN would ignore the signal, too, but programs that an item
-    # starts would inherit SIG_IGN, and Ctrl-C could not end them.
+    # starts would inherit SIG_IGN, and Ctrl-C could not end these programs.
     signal.signal(signal.SIGINT, _ignore)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "win32":
-        # Ctrl-Break reaches all processes of a console. If the caller does not handle it, the
-        # caller ends, and its workers with it.
+        # Ctrl-Break reaches all processes of a console. If the caller does not handle Ctrl-Break,
+        # the caller ends, and its workers end with it.
         signal.signal(signal.SIGBREAK, _ignore)
     if hasattr(signal, "pthread_sigmask"):
         # SIGINT was blocked while this process was started: a Ctrl-C during the start of the
@@ -210,8 +212,8 @@ def _lead_process_group() -> None:
         # that file.
         while (null := os.open(os.devnull, os.O_RDWR)) < 3:
             pass
-        # Standard input becomes the null device. The terminal belongs to the caller: reading from
-        # it would now stop this process.
+        # Standard input becomes the null device. The terminal belongs to the caller: to read from
+        # the terminal would stop this process, now that it is in another process group.
         os.dup2(null, 0)
         os.close(null)
 
@@ -221,7 +223,7 @@ def _end_with_caller(lifeline: int) -> bool:
 
     `lifeline` is the reading end of a pipe whose writing end only the caller has. When the writing
     end closes, the kernel sends SIGKILL, which also ends a worker that is busy in C code. Return
-    False if the kernel cannot do so: only Linux can, and not without /proc.
+    False if the kernel cannot do so: only the kernel of Linux can, and only if there is /proc.
     """
     if lifeline < 0 or not os.path.exists(f"/proc/self/fd/{lifeline}"):
         return False
@@ -252,8 +254,8 @@ def _end_with_caller(lifeline: int) -> bool:
 def _watch_caller(lifeline: int) -> None:
     """Have a thread kill this process and its process group when the caller ends.
 
-    A worker that is busy in C code which holds the interpreter's lock ends when it releases the
-    lock. `lifeline`: see `_end_with_caller`.
+    If C code holds the interpreter's lock at that moment, the process ends when that code releases
+    the lock. `lifeline`: see `_end_with_caller`.
     """
     if lifeline < 0 or sys.platform == "win32":  # on Windows a job object ends the worker
         return
@@ -266,7 +268,7 @@ def _watch_caller(lifeline: int) -> None:
     try:
         start_new_thread(_kill_at_the_end, (lifeline, kill_group))
     except RuntimeError:
-        pass  # no thread can be started; the worker ends when it next reads its socket
+        pass  # no thread can be started; the worker ends when it reads its socket the next time
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -287,9 +289,10 @@ def _ignore(signum: int, stack: FrameType | None) -> None:
 def _leave(code: int) -> NoReturn:
     for stream, own in ((sys.stdout, sys.__stdout__), (sys.stderr, sys.__stderr__)):
         if stream is not own:
-            # An item has set this stream, and its flush may never return. The caller waits for the
-            # end of this process, and would wait for ever; so the flush has a time limit. A stream
-            # that the process began with has no limit: it may have to wait for its reader.
+            # An item has set this stream, and the stream's `flush` may never return. The caller
+            # waits for the end of this process, and would wait for ever; so the flush has a time
+            # limit. For a stream that the process began with, the flush has no time limit: it may
+            # have to wait for the reader of the stream.
             end_after(_LAST_FLUSH)
         try:
             stream.flush()

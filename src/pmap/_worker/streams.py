@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from .._transport.protocol import Report, Stream
 
-# When this many printed bytes wait (the size of Python's own buffers), the whole lines among them
-# are sent.
+# When this many printed bytes wait (the size of Python's own buffers), the whole lines in these
+# bytes are sent.
 _MOST = 1 << 13
 _MOST_IN_A_LINE = 1 << 18  # when this many printed bytes wait, even an unfinished line is sent
 
@@ -75,10 +75,10 @@ class _Output(io.BufferedIOBase):
             self._pending.append(piece)
             self._size += len(piece)
             if here:
-                # This note makes the worker flush the streams when the item ends.
+                # Because of the note PRINTED, the worker flushes the streams when the item ends.
                 traces.append(PRINTED)
             # The output of another thread, or of a process that an item has forked, is passed on
-            # line by line, because the end of an item does not flush it.
+            # line by line, because the end of an item does not flush this output.
             if self._size >= _MOST or ((self.at_once or not here) and b"\n" in piece):
                 self._pass_on(self._size < _MOST_IN_A_LINE)
         return len(piece)
@@ -96,7 +96,7 @@ class _Output(io.BufferedIOBase):
                 self._pass_on(False)
 
     def _pass_on(self, lines: bool) -> None:
-        """Send what was written; if `lines`, only its whole lines."""
+        """Send what was written; if `lines`, only the whole lines of it."""
         pending, self._pending = self._pending, []
         data = b"".join(pending)
         rest = b""
@@ -147,8 +147,9 @@ class Streams:
             output = _Output(number, at_once, terminal, send)
             stream = _text(output, encoding, errors)
             self._outputs.append(output)
-            # Keep the old streams alive: Python flushes a stream before it deletes the stream. If
-            # this process was forked, what the old streams have buffered is the parent's to write.
+            # Keep the old streams alive: Python flushes a stream before it deletes the stream. But
+            # if this process was forked, only the parent may write what the old streams have in
+            # their buffers.
             _kept.extend([getattr(sys, name), getattr(sys, f"__{name}__")])
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)

@@ -2,8 +2,8 @@
 
 To start an interpreter takes tens of milliseconds; to fork a prepared interpreter takes one
 millisecond. Unlike the caller, the fork server has no threads whose locks a fork could leave held.
-If it has threads all the same (a ``sitecustomize`` has started them, say), it starts a fresh
-interpreter for each worker.
+If the fork server has threads all the same (a ``sitecustomize`` has started them, say), it starts a
+fresh interpreter for each worker.
 
 The fork server talks with the caller over one socket. A request is one struct; the socket of
 the new worker comes with a request to fork. The answers are messages (see `framing`). When the
@@ -138,7 +138,8 @@ def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
 def _prepare() -> None:
     """Import the modules that workers need for functions that are pickled by value.
 
-    The import takes longer than many workers live.
+    The fork server imports the modules once for all workers: the import takes longer than many
+    workers live.
     """
     try:
         from .._transport.by_value import full_pickler  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -182,7 +183,8 @@ def count_threads() -> int:
     Where the system does not tell, only the threads that Python started count.
     """
     try:
-        # The number of links of the folder tells how many folders are in it, one for each thread.
+        # The folder `task` has one folder in it for each thread. The number of links of `task` is
+        # the number of threads plus 2.
         return os.stat("/proc/self/task").st_nlink - 2
     except OSError:
         import _thread
@@ -190,7 +192,7 @@ def count_threads() -> int:
         return _thread._count() + 1
 
 
-# How many threads were left when this process last gave its threads time to end.
+# How many threads were left when `count_lasting_threads` last waited for threads to end.
 _lasting = 1
 
 
@@ -198,7 +200,8 @@ def count_lasting_threads() -> int:
     """Return how many threads this process has, without those that are about to end.
 
     A thread whose end Python has seen exists for some moments more: `join` returns before the
-    system has removed it. So threads that are new are given a tenth of a second.
+    system has removed the thread. So this function waits for up to a tenth of a second for threads
+    that were not there at the last call.
     """
     global _lasting
     threads = count_threads()
@@ -294,7 +297,7 @@ def _ended(children: set[int]) -> tuple[int, int]:
         kill_group(info.si_pid)  # no other process has this id: the child was not waited for
         return os.waitpid(info.si_pid, 0)
     # Before Python 3.13, macOS has no `waitid`. A child that was waited for has no process id any
-    # more; but its process group keeps that number while a process is in the group.
+    # more. But the child's process group keeps this number while any process is in the group.
     for child in children:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
@@ -314,7 +317,7 @@ def wait_for(pid: int) -> None:
 
 
 def kill_left_behind(group: int) -> None:
-    """Kill the processes in the process group of a child that was just waited for."""
+    """Kill the processes in the process group of a child that has ended and was waited for."""
     try:
         os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):

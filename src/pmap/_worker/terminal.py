@@ -1,7 +1,7 @@
 """``input`` and ``breakpoint`` in a worker: they raise an error that says what to do instead.
 
-The standard input of a worker is empty. A debugger that read its commands there would end at once,
-with an error that does not say why.
+The standard input of a worker is empty. If a debugger read its commands from the standard input, it
+would end at once, with an error that does not say why.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _break(*args: object, **kwargs: object) -> object:
 
 def _input(*prompt: object) -> str:
     """Raise an error at ``input()``; a debugger that asks for commands gets an error of its own."""
-    # The program has replaced ``sys.stdin``, so there may be something to read.
+    # The program has replaced ``sys.stdin``, so the new ``sys.stdin`` may have something to read.
     if sys.stdin is not sys.__stdin__:
         return _true_input(*prompt)
     # `input` was called by the standard module ``cmd``, which reads pdb's commands.

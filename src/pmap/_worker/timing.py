@@ -42,7 +42,7 @@ class Timing:
         return word
 
     def function(self, call: Callable[[object], object]) -> Callable[[object], object]:
-        """Return a function that calls `call`, and notes when that begins and ends."""
+        """Return a function that calls `call`, and notes when the call begins and when it ends."""
         note = self._times.append
 
         def run(item: object) -> object:
@@ -55,7 +55,7 @@ class Timing:
         return run
 
     def coroutines(self, many: AtOnce) -> None:
-        """Let each coroutine of a chunk note when it begins and ends."""
+        """Let each coroutine of a chunk note when the coroutine begins and when it ends."""
         many.starts = [self._timed(*pair) for pair in enumerate(many.starts)]
 
     def _timed(
@@ -71,14 +71,15 @@ class Timing:
         return run
 
     def mark(self) -> int:
-        """Return how many times were noted before an item runs; the result is for `complete`."""
+        """Return how many points in time were noted before an item runs; see `complete`."""
         return len(self._times)
 
     def complete(self, before: int, index: object) -> None:
         """Make sure that two times, begin and end, are noted for an item that has ended.
 
-        If the argument of an item cannot be loaded, its function is not called, and its times are
-        noted here. The times of a coroutine are noted elsewhere, and copied here.
+        If the argument of an item cannot be loaded, the function is not called for the item, and
+        this method notes both times. The times of a coroutine are noted by `coroutines`; this
+        method copies them.
 
         Args:
             before: what `mark` returned before the item ran.

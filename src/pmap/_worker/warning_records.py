@@ -34,7 +34,7 @@ class Warned:
         # Those filters in `warnings.filters` that came from the caller.
         self._from_caller: list[Any] = []
         # `Any`, because `_showwarnmsg_impl` is private. Python's own `catch_warnings` replaces this
-        # function, too, and puts it back.
+        # private function, too, for a time.
         private: Any = warnings
         private._showwarnmsg_impl = self._show
         self._forget_shown: Callable[[], object] = _how_to_forget()
@@ -67,8 +67,8 @@ class Warned:
             # `warnings.filters` is a list, though its declared type is an immutable sequence.
             in_place: Any = warnings.filters
             in_place.extend([*own, *self._from_caller])
-        # Python must forget which warnings it has shown: the caller, who shows warnings, decides
-        # which of them to show again.
+        # Python must forget which warnings it has shown in this worker: the caller shows the
+        # warnings, and decides which of them to show again.
         self._forget_shown()
         self.has_to_do = bool(self._missing)
 

@@ -158,7 +158,7 @@ class Worker:
         self._watch: MemoryWatch | None = None
 
     def run(self) -> bool:
-        """Serve until the caller is gone or sends QUIT; return whether the caller is still there.
+        """Serve until the caller is gone or sends QUIT; return whether the caller still lives.
 
         Return False, too, if the script or the initializer fails.
         """
@@ -266,8 +266,8 @@ class Worker:
     def release_segments(self) -> None:
         """Release the shared-memory segments that are kept for later results.
 
-        The object that keeps them is replaced, and not emptied: if a thread of an item forks, the
-        main thread may be using the object at this moment.
+        The object that keeps the segments is replaced, and not emptied: if a thread of an item
+        forks, the main thread may be using the object at this moment.
         """
         self._lent_segments = LentSegments(FreeSegments(), self._room, MOST)
 
@@ -395,7 +395,7 @@ class Worker:
                 results = self._run_items(spec, call, serial, entries, step)
             else:
                 # The coroutines of all items begin together; to run an item then means to wait for
-                # the end of its coroutine.
+                # the end of the item's coroutine.
                 many = at_once(spec.coroutine, entries, spec.context, spec.timeout)
                 if spec.timing is not None:
                     spec.timing.coroutines(many)
@@ -448,7 +448,8 @@ class Worker:
             )
         if self._max_memory is not None:
             # This worker has a memory limit, so it measures its memory after each item. A worker
-            # that fills a typed array cannot do so; hence results are noted one by one.
+            # that fills a typed array cannot measure after each item; hence results are noted one
+            # by one.
             spec.mixed = True
         make = EagerChunk if process_role.shares_process else Chunk
         chunk = make(spec, entries, step, self._journal, items, send, self._needs_replacement)
@@ -480,7 +481,7 @@ class Worker:
         try:
             data = frame(message)
         except ValueError:  # `marshal` cannot write results of this size
-            assert isinstance(results, list)  # a typed array is never too large
+            assert isinstance(results, list)  # `marshal` can write any typed array
 
             def make(entries: list[Entry]) -> Results:
                 return RESULTS, serial, entries, last, elapsed, replace, gone, *times

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     # For a global name: whether the worker keeps a value that the worker's own code has given to
-    # the name. A fingerprint (a value's digest) in place of True means that a forked worker also
-    # keeps a value from its caller, if that value has this fingerprint.
+    # the name. A fingerprint (a value's digest) in place of True means, for a forked worker: the
+    # worker also keeps the value that the name has from the fork, if that value has this
+    # fingerprint.
     MayStay: TypeAlias = bool | tuple[int, int] | bytes
     # A global name that a call needs: number of the module's namespace, name, version of the value,
     # and whether the worker keeps a value of its own.
@@ -61,8 +62,8 @@ class _Unit:
 
 
 # Functions that find, in the caller's process, a namespace by its number, a definition by its
-# version, and the fingerprint of a value. The modules `namespaces` and `sent_names` add them. A
-# worker that was forked from the caller has these functions, too.
+# version, and the fingerprint of a value. The modules `namespaces` and `sent_names` add these
+# functions. A worker that was forked from the caller has these functions, too.
 find_home: list[Callable[[int], dict[str, Any] | None]] = []
 find_definition: list[Callable[[int], object]] = []
 find_fingerprint: list[Callable[[object], object]] = []
@@ -83,8 +84,8 @@ version_of: dict[int, int] = {}
 _in_place: dict[tuple[int, str], int] = {}
 # The units (pickled values) and names for which the function `prepare` was called last.
 _ready: tuple[Sequence[int], Sequence[Name]] = (), ()
-# Values of global names that were put aside, by version, while calls run that were made with
-# another value of the name.
+# Values of global names that were put aside while calls run that were made with another value of
+# the name; by the version of the value that was put aside.
 _saved: dict[int, object] = {}
 # If this worker is a fork of the caller: the globals that the caller's modules had at the fork, by
 # the numbers of the modules.
@@ -238,9 +239,9 @@ def take_unit(
 def prepare(units: Sequence[int], names: Sequence[Name]) -> None:
     """Give each global name its value for the call that is about to run; load what is missing.
 
-    Names whose values are in this worker already get their values before anything is loaded,
-    because loading may run code of the script. The function raises what the loading of a value
-    raised.
+    If the value of a name is in this worker already, the name gets the value before anything is
+    loaded, because loading may run code of the script. The function raises what the loading of a
+    value raised.
     """
     global _ready
     if units is _ready[0] and names is _ready[1]:
@@ -275,7 +276,7 @@ def _load_unit(unit: _Unit, waiting: dict[int, Name]) -> None:
             if version in waiting:
                 _put_in_place(*waiting.pop(version))
     except BaseException as error:
-        # The rest of the unit cannot be read, so its other names get this error, too.
+        # The rest of the unit cannot be read, so the other names in the unit get this error, too.
         unit.error = error
         raise
 
@@ -294,8 +295,8 @@ class _Noting(Unpickler):
 def _loader(data: Any, buffers: Any, primed: Sequence[int]) -> Unpickler:
     """Return an unpickler of `data` that knows the values of the versions `primed` already.
 
-    The pickler that made `data` knew them, too (they were in its memo), so the pickle refers to
-    them. Thus a list that two names share at the caller is one list in this process.
+    The pickler that made `data` had these values in its memo, so the pickle refers to them. Thus a
+    list that two names share at the caller is one list in this process.
     """
     if not primed:
         return Unpickler(BytesIO(data), buffers=buffers)
@@ -323,8 +324,8 @@ def forget(numbers: Sequence[int]) -> None:
             value = received.pop(version, None)
             if version_of.get(id(value)) == version:
                 del version_of[id(value)]
-    # A stand-in is deleted when no name in it has a received value any more: the caller has dropped
-    # the module.
+    # A stand-in is deleted when none of its names has a value from the caller any more: then the
+    # caller has dropped the module.
     used = {number for (number, _), version in _in_place.items() if version in received}
     for number in [number for number in _modules if number not in used]:
         if sys.modules.get(_modules[number].__name__) is not _modules[number] and (
@@ -336,7 +337,7 @@ def forget(numbers: Sequence[int]) -> None:
 
 
 def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> None:
-    """Give a name the value of this version, with any changes that the worker's code made to it."""
+    """Give a name the value of this version, with the changes that the worker's code made to it."""
     key = number, name
     before = _in_place.get(key)
     if before == version:
@@ -345,14 +346,15 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
     _in_place[key] = version
     if before is not None:
         if before in received:
-            # A value whose version is not known any more is not saved: no call will ask for it.
+            # The value that the name has now is saved only if the value's version is still in
+            # `received`: otherwise no later call will need the value.
             _saved[before] = space.get(name, ABSENT)
     elif may_stay and name in space:
         if _was_set_here(number, name, space):
             return
         if _is_as_forked(space[name], may_stay):
-            # Later pickles that refer to this version mean the object that this worker has from the
-            # fork.
+            # The worker keeps the object that it has from the fork. A later pickle that contains
+            # the number `version` in place of an object means this object.
             received[version] = space[name]
             return
     value = _saved.pop(version, received.get(version, space))
@@ -457,7 +459,7 @@ def at_home(number: int, module: str, name: str) -> object:
 
 
 def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
-    """Return number and name of the stand-in whose globals are `space`, or None."""
+    """Return number and name of the stand-in whose globals are `space`; None if there is none."""
     for number, module in _modules.items():
         if module.__dict__ is space:
             return number, module.__name__

@@ -62,8 +62,8 @@ def _note_definitions(values: Iterable[object]) -> None:
 
     for value in values:
         if isinstance(value, (FunctionType, type)):
-            # The fork then knows the definition by the same number, so digests of the definition
-            # are the same there.
+            # The number is given before the fork, so that the forked worker has the same number for
+            # the function or class. So digests that contain the number are equal in both processes.
             number_of(value)
         if isinstance(value, type) and not is_importable(value):
             note(value, Sender())
@@ -80,9 +80,9 @@ class Baseline:
         self._spaces: dict[Namespace, dict[str, object]] = {}
         self._inherits = inherits
         # For each version of a name's value: whether the worker keeps its own value of the name.
-        # This is decided when the version is first sent to the worker.
+        # The caller decides this when it first sends the version to the worker.
         self._may_stay: dict[int, arriving.MayStay] = {}
-        # The names that were sent to this worker, each with the number of its namespace.
+        # The names of which this worker was sent a value, each with the number of its namespace.
         self._names: set[tuple[int, str]] = set()
         # A forked worker has all objects in the registry of `multiprocessing` whose numbers are
         # lower than this: see the module `handover`.
@@ -104,13 +104,14 @@ class Baseline:
         names: list[arriving.Name] = []
         for (space, name), known in needs.names.items():
             if space is SHARES:
-                # This is the name of a handle, which `share` has made: pickles refer to the handle
-                # by its version, and no code looks up the name.
+                # `name` is not a global, but the name of a handle that `share` has made. Pickles
+                # refer to the handle by its version, and no code looks up the name.
                 continue
             version = known.version
             if version not in may_stay:
-                # A worker may keep its own value of a name only until the caller sends it a value
-                # of the name: a second version shows that the caller has changed the value.
+                # A worker may keep its own value of a name while the caller has sent only one
+                # version of the caller's value. A second version shows that the caller has changed
+                # the value, and then the worker takes the caller's value.
                 first = (space.number, name) not in self._names
                 self._names.add((space.number, name))
                 may_stay[version] = first and self._is_unchanged(space, name)

@@ -39,7 +39,7 @@ _ADVICE = {
 _MAKE_IT_THERE = "make it in the function, or once in each worker: in an initializer"
 # Top-level packages that have classes for which there is advice in `_STAYS`: classes of pmap and of
 # the standard library whose objects belong to one process. The search does not look inside an
-# object of such a class: what it finds there would help nobody.
+# object of such a class: what the search would find inside the object would help nobody.
 _HOMES = ("pmap", "multiprocessing", "concurrent")
 _POOL = "do not send {a}: make one in the item, or use it at the caller"
 _RESULT = "do not send {a}: wait for its result at the caller, and send that"
@@ -131,7 +131,7 @@ class _Probe(Sender):
         return None
 
     def inherited(self, number: int) -> Any:
-        """Return what to write for a lock that has no name; None if such a lock is the culprit."""
+        """Return what to write for a lock without a name; None if it counts as unpicklable."""
         return None if self._nameless else (inherited, (number,))
 
 

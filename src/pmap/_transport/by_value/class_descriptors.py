@@ -8,8 +8,8 @@ TYPE_CHECKING = False  # `typing` is not imported here: workers start faster wit
 if TYPE_CHECKING:
     from typing import Any
 
-# For each of Python's descriptor classes: the attributes with the arguments from which an instance
-# is made, in the order of the arguments.
+# For each of Python's descriptor classes: the names of the attributes in which an instance keeps
+# the arguments from which it was made, in the order of the arguments.
 _DESCRIPTORS: dict[type, tuple[str, ...]] = {
     property: ("fget", "fset", "fdel", "__doc__"),
     classmethod: ("__func__",),

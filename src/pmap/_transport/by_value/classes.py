@@ -245,7 +245,8 @@ def _new_class(meta: Any, name: str, bases: tuple[type, ...], core: dict[str, An
         return [own, _Quiet, *rest]
 
     # `type.__new__` calls `__init_subclass__` of the next class in the method resolution order. A
-    # temporary metaclass puts `_Quiet` there, whose `__init_subclass__` does nothing.
+    # temporary metaclass makes `_Quiet` the next class, and the `__init_subclass__` of `_Quiet`
+    # does nothing.
     make: Any = type.__new__
     cls: Any = make(make(type(meta), meta.__name__, (meta,), {"mro": mro}), name, bases, dict(core))
     type.__setattr__(cls, "__class__", meta)
@@ -274,7 +275,8 @@ def _new_plain_class(name: str, bases: tuple[type, ...], core: dict[str, Any]) -
 def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any]) -> type:
     """Make a class while no `__init_subclass__` of its bases has an effect.
 
-    The `__init_subclass__` that would run is meanwhile replaced by one that does nothing.
+    During that time, the `__init_subclass__` that would run is replaced by a method that does
+    nothing.
     """
     order = [cls for base in bases for cls in base.__mro__]
     hears = next(cls for cls in order if "__init_subclass__" in vars(cls))
@@ -282,7 +284,8 @@ def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any])
     try:
         type.__setattr__(hears, "__init_subclass__", vars(_Quiet)["__init_subclass__"])
     except TypeError:
-        # The base is written in C, and its `__init_subclass__` needs no arguments: it may run.
+        # The base is written in C, and its `__init_subclass__` needs no arguments, so Python may
+        # call that method.
         return type.__new__(type, name, bases, dict(core))
     try:
         return type.__new__(type, name, bases, dict(core))
@@ -295,7 +298,8 @@ def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any]]) ->
     attributes, others, abstracts = state
     arrived = _arrived.get(cls)
     if arrived is None:
-        # This process has defined the class, and sent it: its attributes here are the right ones.
+        # This process has defined the class, and sent it: the attributes that the class has in this
+        # process stay.
         return
     new = not arrived
     missing = _unset
@@ -392,6 +396,6 @@ def begin_forked() -> None:
 
 
 def note(cls: type, role: Role) -> None:
-    """Record the attributes of a class, which a worker that is about to be forked will have."""
+    """Record the attributes of a class: a worker that is about to be forked will have them."""
     _key(cls)
     _serials_of(cls, role)

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     Read: TypeAlias = Callable[[dict[Any, Any]], int]
 
-# The versions of CPython whose dicts have a version number: from the first on, but before the
-# second.
+# CPython's dicts have a version number in Python `_FIRST` and in later versions before `_BEFORE`.
 _FIRST, _BEFORE = (3, 11), (3, 14)
 
 

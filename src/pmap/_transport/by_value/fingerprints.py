@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     Digest: TypeAlias = Callable[[object], bytes]
 
 # The ids of types whose values count as unchanged if they are equal. Types are looked up by their
-# ids, because a metaclass may say that its classes are equal to others, or have no hash.
+# ids: a metaclass may say that its classes are equal to other classes, or may give its classes no
+# hash.
 _SCALARS = frozenset(map(id, (int, bool, str, bytes, type(None))))
 _PLAIN = _SCALARS | frozenset(map(id, (float, complex)))
 # The last version of marshal's format in which the bytes do not depend on how many references an
@@ -67,8 +68,9 @@ _QUICK = 1 << 14
 _PIECE = 1 << 18
 # If marshal has written this many bytes or more, version 4 of its format is tried, too.
 _LARGE = 1 << 18
-# From this many entries on, the version of a dict is looked at before its contents: the import of
-# `ctypes`, by which the version is read, takes about as long as one look at so many entries.
+# If a dict has this many entries or more, its version is looked at before its contents. The version
+# is read by `ctypes`, and the import of `ctypes` takes about as long as one look at this many
+# entries.
 _MANY = 100_000
 # How many levels of nested containers are searched for values that are not plain.
 _DEEPEST = 4
@@ -137,7 +139,7 @@ class _Plain:
     def is_surely_of(self, value: Any) -> bool:
         """Return whether `value`, which has the type `kind`, certainly has this fingerprint.
 
-        False means that this is not known.
+        False means that this function cannot tell.
         """
         if self.swift is None:
             return False
@@ -227,7 +229,8 @@ def shape_of(given: Any) -> tuple[object, ...] | None:
     """Return all that can change of a simple function; None if the function is not simple.
 
     If the result is equal to an earlier one, the function has not changed. A function with
-    defaults, attributes, annotations or a closure is not simple: these need fingerprints.
+    defaults, attributes, annotations or a closure is not simple: defaults, attributes and so on
+    need fingerprints of their own.
     """
     if given.__defaults__ or given.__kwdefaults__ or given.__closure__ or given.__dict__:
         return None
@@ -373,8 +376,8 @@ def _attributes(
     cls: type, digest: Digest, inside: tuple[object, ...]
 ) -> list[tuple[str, Fingerprint]]:
     inside = *inside, cls
-    # An enum class never replaces its members, nor the tables of its members: so they are compared
-    # by identity.
+    # An enum class never replaces its members, nor the tables of its members. So members and tables
+    # are compared by identity.
     fixed = "_member_map_" in vars(cls)
     found: list[tuple[str, Fingerprint]] = []
     for name, value in list(vars(cls).items()):

@@ -1,8 +1,8 @@
 """Functions that a pickle calls to make the caller's functions again.
 
 A worker that was forked from the caller has the caller's functions already, for example in classes,
-tables and closures. When such a function arrives there, the worker keeps its own function object,
-and sets in this object only what the caller has changed since the fork.
+tables and closures. When such a function arrives in such a worker, the worker keeps the function
+object that it has, and sets in this object only what the caller has changed since the fork.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Functions that return whether two values are equal, as far as a receiver can tell. The module
-# `sent_names` adds one; a worker that was forked from the caller has it, too.
+# `sent_names` adds one function; a worker that was forked from the caller has this function, too.
 compare_values: list[Callable[[object, object], bool]] = []
 # For each function that this worker has from the fork and that arrives at this moment, by the
 # function's id: the closure that was sent.
@@ -51,7 +51,7 @@ def make_function(
 def make_function_alone(
     data: Any, space: dict[str, Any], closure: tuple[CellType, ...] | None
 ) -> FunctionType:
-    """Return a function as `make_function` does, with `space` as globals, which have no module."""
+    """Return a function as `make_function` does; its globals `space` belong to no module."""
     space.setdefault("__builtins__", __builtins__)
     code = marshal.loads(data) if type(data) is bytes else data
     return FunctionType(code, space, code.co_name, None, closure)
@@ -87,8 +87,8 @@ def _fill_inherited(
             if not _is_same(cell.cell_contents, sent.cell_contents):
                 cell.cell_contents = sent.cell_contents
         except ValueError:
-            # One of the two cells is empty. The cell that was sent is empty, too, as long as its
-            # contents are not loaded, because they refer to the function.
+            # One of the two cells is empty. The cell that was sent may be empty only for now: if
+            # its contents refer to the function, they are loaded after the function.
             continue
 
 

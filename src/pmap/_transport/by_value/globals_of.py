@@ -130,7 +130,7 @@ def named_in(annotations: object) -> set[str]:
 def submodules(code: CodeType, used: Iterable[object]) -> list[object]:
     """Return the submodules that `code` may use as ``package.module``.
 
-    The receiver imports these submodules, so that ``package.module`` works there, too.
+    The receiver imports these submodules, so that ``package.module`` works in the receiver, too.
     """
     packages = [m.__name__ + "." for m in used if type(m) is ModuleType and m.__package__]
     if not packages:

@@ -101,8 +101,8 @@ def reduce_shared(role: Role, obj: object, kind: type) -> Any:
     return NotImplemented if kind.__module__.startswith(_LIBRARY) else None
 
 
-# Modules of classes that have numbers of file descriptors as plain ints among their attributes, so
-# that their objects cannot be sent.
+# Modules with classes whose objects have file descriptors, as plain ints, among their attributes.
+# Such objects cannot be sent.
 _WITH_NUMBERS = frozenset(
     {
         *("multiprocessing.popen_fork", "multiprocessing.popen_spawn_posix"),
@@ -230,7 +230,7 @@ forks = _Forks()
 
 
 def inherited(number: int) -> object:
-    """Return the object with this number in the registry, which this fork has inherited."""
+    """Return the inherited object that has this number in the registry of `multiprocessing`."""
     if "multiprocessing.util" in sys.modules:
         for (one, _, _), value in _registry().items():
             if one == number:
@@ -241,8 +241,8 @@ def inherited(number: int) -> object:
 # --- shared memory of multiprocessing ------------------------------------------------------------
 
 # Shared memory of `multiprocessing` that this process has mapped, by device and inode of its file.
-# Memory that arrives twice is mapped once; memory that comes back to its process is the object that
-# was sent.
+# Memory that arrives twice is mapped once. If memory that this process has sent comes back, the
+# process uses the object that it sent.
 _arenas: dict[tuple[int, int], Any] = {}
 
 

@@ -29,8 +29,9 @@ else:
     Method = object
 
 _Cached = type(functools.lru_cache(lambda: None))
-# Names of types whose objects pickle writes as a name only. Such a name is of no use to a process
-# that cannot import the object's module. Each such object has the name of its module.
+# Names of types. Of an object of such a type, pickle writes only the name, which is of no use to a
+# process that cannot import the object's module. Each such object has an attribute with the name of
+# its module.
 _NAMED = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType")
 
 
@@ -85,8 +86,8 @@ def _cached(role: Role, given: Any) -> Any:
 def make_cached(function: Any, maxsize: int | None, typed: bool, address: int | None = None) -> Any:
     """Return `function` with an empty cache, as `functools.lru_cache` makes it.
 
-    `address`: the id of the function with its cache at the caller. A worker that was forked from
-    the caller may have that function at the same address; then the result is that function, with
+    `address`: the id that the cached function has in the caller. A worker that was forked from the
+    caller may have that cached function at the same address; then the result is that object, with
     the contents of its cache.
     """
     here: Any = None if address is None else arriving.function_at_fork(address)
@@ -98,8 +99,8 @@ def make_cached(function: Any, maxsize: int | None, typed: bool, address: int | 
 def _key_by_comparison(_: Role, given: Any, kind: type) -> Any:
     import gc
 
-    # The key object that `functools.cmp_to_key` makes has no attribute with its comparison
-    # function: only the garbage collector shows it.
+    # The key object that `functools.cmp_to_key` makes contains a comparison function, but not as an
+    # attribute: only the garbage collector shows this function.
     parts = [part for part in gc.get_referents(given) if part is not kind]
     return (functools.cmp_to_key, tuple(parts)) if len(parts) == 1 else None
 
@@ -124,8 +125,8 @@ def _weak(given: Any, kind: Any) -> Any:
     return None
 
 
-# In the sender, other objects keep alive what a weak reference refers to. In the receiver these may
-# be missing, so there the weak reference itself keeps its object alive.
+# In the sender, other objects keep alive what a weak reference refers to. These other objects may
+# be missing in the receiver. So in the receiver the weak reference itself keeps its object alive.
 
 
 def make_weak(kind: Any, contents: Any) -> Any:
@@ -244,14 +245,14 @@ def _alias(given: Any) -> Any:
     if given.__type_params__:
         arguments = given.__name__, _evaluated(given, "__value__"), given.__type_params__
         return make_alias, (type(given), *arguments, given.__module__)
-    # The value is set after pickle has put the alias itself into its memo, because the value may
+    # The value is set after pickle has put the alias itself into the memo, because the value may
     # refer to the alias.
     state = (_evaluated(given, "__value__"),)
     return make_simple_alias, (given.__name__, given.__module__), state, None, None, fill_alias
 
 
-# For each type alias that was made in this process and has no value yet, by its id: the list from
-# which the alias will take its value.
+# For each type alias that was made in this process and has no value yet, by the id of the alias:
+# the list from which the alias will take its value.
 _values: dict[int, list[Any]] = {}
 
 
@@ -302,7 +303,7 @@ def make_variable(
 
 
 def _as_forked(made: Any, attributes: tuple[str, ...]) -> Any:
-    """Return the object like `made` that this forked worker has from its caller, if any.
+    """Return the object equal to `made` that this worker has from its caller by the fork, if any.
 
     Otherwise return `made`. Classes that the worker has from its caller refer to the caller's
     object, and not to `made`.
@@ -327,8 +328,8 @@ def _forward_reference(role: Role, given: Any, kind: type) -> Any:
         where = role.space_of(space)
         if where is not None:
             role.needs(space, named_in({"": given}), strict=False)
-    # The closure cells of the variables that the reference names: one cell, or a dict of several,
-    # or None.
+    # The closure cells of the variables whose names occur in the forward reference: one cell, or a
+    # dict of several cells, or None.
     cells: Any = given.__cell__
     if hasattr(cells, "pop"):
         cells = dict(cells)
@@ -346,7 +347,7 @@ def make_forward_reference(
 ) -> Any:
     """Return a forward reference without its owner.
 
-    The owner is set later, because it may refer back to the forward reference.
+    The owner is set later, because the owner may refer back to the forward reference.
     """
     return kind(text, module=module, is_argument=of_argument, is_class=of_class)
 
@@ -417,10 +418,10 @@ _by_key: dict[str, ContextVar[Any]] = {}
 def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
     """Return what ``ContextVar.__reduce__`` would return if it existed.
 
-    The receiver finds a context variable that is a global of an importable module by its name. Any
-    other gets a key when it is first sent, and the receiver makes one context variable for each
-    key. So a function, and values that are sent apart from the function, refer to the same
-    variable.
+    If a context variable is a global of an importable module, the receiver finds it by its name.
+    Any other context variable gets a key when it is first sent, and the receiver makes one context
+    variable for each key. So a function, and values that are sent apart from the function, refer to
+    the same variable.
     """
     if variable.name in _HIDDEN:
         return hidden_variable, (variable.name,)
@@ -439,7 +440,7 @@ def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
 
 
 # For each context variable that is no module's global, by its name: a module, and the function of
-# that module that sets the variable if it has no value.
+# that module that sets the variable if the variable has no value.
 _HIDDEN = {"decimal_context": ("decimal", "getcontext"), "numpy.ufunc.extobj": ("numpy", "seterr")}
 
 

@@ -6,8 +6,8 @@ pickled together as a `Unit`. The pickles of a unit share one memo, so one objec
 one object in the worker, too. The pickles can also refer to values that were sent before.
 
 No lock is held while values are pickled: pickling runs code of the program, which may use pmap. The
-record of a name is complete before it replaces another. If two threads send one name at once, it is
-sent twice.
+record of a name is complete before it replaces an earlier record of the name. If two threads send
+one name at once, the name is sent twice.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class Needs(NamesRole):
         self.units: dict[int, Unit] = {}
         # The record of each function, class and the like that was sent, by the object's id.
         self.held: dict[int, Known] = {}
-        # The highest number, in the registry of `multiprocessing`, of the locks in the call's
-        # pickles that only forked workers have; -1: there are none.
+        # Some locks in the call's pickles exist only in forked workers. This is the highest number
+        # that one of these locks has in the registry of `multiprocessing`; -1: there are none.
         self.newest: int = -1
         # Whether the function of the call is pickled now, and not an item. Items are always sent as
         # copies, because the program may change their objects between two items.
@@ -143,7 +143,7 @@ class Needs(NamesRole):
         return arriving.definition, (known.version,)
 
     def shared(self, handle: Any) -> Any:
-        """Return a reference to the handle of a shared value; the value is sent apart."""
+        """Return a reference to the handle of a shared value; the value itself goes in a unit."""
         key = SHARES, handle.name
         self.resolve([key])
         known = self.names[key]
@@ -154,7 +154,7 @@ class Needs(NamesRole):
     # --- names and versions of the call ---
 
     def resolve(self, keys: Iterable[Key]) -> None:
-        """Record that the call needs these names and those that they use; pickle new values."""
+        """Record that the call needs these names and the names they use; pickle new values."""
         fresh: list[Key] = []
         seen: set[Key] = set()
         waiting = list(keys)
@@ -228,7 +228,7 @@ class Needs(NamesRole):
             self.use(known)
 
     def common(self) -> list[tuple[Known, object]]:
-        """Return records and values of the sent names to whose values other values may refer."""
+        """Return record and value of each sent name whose value other values may refer to."""
         return [
             (known, value)
             for (space, name), known in self.names.items()
@@ -265,8 +265,9 @@ class Needs(NamesRole):
                 return False
         for key, known in [*self.names.items()]:
             value = key[0].dict.get(key[1], arriving.ABSENT)
-            # The first check is that of `is_current` for a value that can never change; to call
-            # `is_current` for each such name would take longer than all else here.
+            # `known.constant is not value` is what `is_current` would check for a value that can
+            # never change. To call `is_current` for each such value would take longer than all else
+            # here.
             if known.constant is not value and not known.is_current(value):
                 return False
         return True
@@ -307,7 +308,8 @@ class _Writer(NamesRole):
         self._values: deque[Known] = deque()
         # The record of the name whose value is being pickled now.
         self._at: Known | None = None
-        # Pairs of records: a function or class, and the value inside which it was pickled.
+        # Pairs of records: that of a function or class, and that of the value inside which the
+        # function or class was pickled.
         self._inside: list[tuple[Known, Known]] = []
 
     def write(self, keys: list[Key]) -> None:
@@ -346,13 +348,13 @@ class _Writer(NamesRole):
                     unit.definitions.append(known.version)
 
     def _value(self, known: Known) -> object:
-        # A value that `known` does not hold is looked up again: another thread may have replaced
-        # it.
+        # If the record `known` does not contain the value itself, the value is looked up again:
+        # another thread may have replaced the value.
         space, name = known.key
         return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
 
     def _pass_on_needs(self) -> None:
-        """Add the names that a value needs to those of each function or class pickled inside it."""
+        """Record that what was pickled inside a value needs all names that the value needs."""
         growing = True
         while growing:
             growing = False
@@ -398,13 +400,13 @@ class _Writer(NamesRole):
                 for space, name in made.met:
                     where = namespace_of(space)
                     if where is not None:
-                        # The pickler does not ask about a definition that is inside an object to
-                        # which it writes a reference, so the definition is added here.
+                        # If the pickler writes a reference to an object, it does not ask about a
+                        # definition inside that object. So the definition is added here.
                         made.needs.add((where, name))
                         waiting.append((where, name))
-                # The names that the value's code uses are added before anything is pickled: so the
-                # memo contains those of their values that were sent before, and the value can refer
-                # to them.
+                # The names that the value's code uses are added before anything is pickled. So the
+                # values of these names that were sent before are in the memo, and the value can
+                # refer to them.
                 for space, names in names_used(value):
                     where = self._namespace_to_send(space)
                     waiting += [(where, name) for name in names] if where is not None else ()
@@ -414,7 +416,7 @@ class _Writer(NamesRole):
     # --- methods that a pickler calls ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Return a reference to a function or class that workers get; else None."""
+        """Return a reference to a function or class that workers have; else None."""
         where = namespace_of(space)
         by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:
@@ -426,9 +428,9 @@ class _Writer(NamesRole):
                 self._at.needs.add(key)
             made = self.made.get(key)
             if made is not None and self._at is not None and made is not self._at:
-                # The definition is pickled here, inside another value, and its own pickle will
-                # refer to this place. So the definition also needs all names that the other value
-                # needs.
+                # The definition is pickled here, inside another value, and the later pickle of the
+                # definition's own name refers to this place. So the definition also needs all names
+                # that the other value needs.
                 self._inside.append((made, self._at))
         known = self._needs.held.get(id(obj))
         if known is None or known.held is not obj or known.unsent is not None:
@@ -465,7 +467,7 @@ class _Writer(NamesRole):
         return arriving.definition, (known.version,)
 
     def shared(self, handle: Any) -> Any:
-        """Return a reference to a shared value's handle; where it first occurs, the handle."""
+        """Return a reference to a shared value's handle; the handle itself if none was sent yet."""
         key = SHARES, handle.name
         if self._at is not None and self._at.key == key:
             return Shared, (handle.value,)
@@ -474,7 +476,8 @@ class _Writer(NamesRole):
             self._at.needs.add(key)
         known = self._needs.names.get(key)
         if known is None:
-            # The shared value itself is pickled here; the handle's own pickle will refer to it.
+            # The shared value itself is pickled here; the later pickle of the handle's name refers
+            # to this place.
             return Shared, (handle.value,)
         self._refer_to(known.unit)
         return arriving.definition, (known.version,)

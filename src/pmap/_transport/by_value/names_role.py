@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .namespaces import Namespace
     from .sent_names import Key, SentNames
 
-# Names that the import system puts into a module's globals for itself; these are never sent.
+# Names that the import system puts into a module's globals for itself. These names are never sent.
 NAMELESS = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
 # Global names of a module whose values are always sent.
 _OF_A_MODULE = ("__file__", "__package__", "__path__")
@@ -30,7 +30,8 @@ class NamesRole(Sender):
         self.forks: bool = sent_names.inherits
         # For namespaces in which `key_in` has looked: the names by the ids of their values.
         self._names: dict[Namespace, dict[int, str]] = {}
-        # The namespaces met so far. The set keeps them alive, so no other namespace gets their ids.
+        # The namespaces about which picklers have asked this role. The set keeps these namespaces
+        # alive, so no other namespace gets their ids.
         self.seen: set[Namespace] = set()
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:

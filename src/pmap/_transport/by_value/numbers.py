@@ -1,8 +1,9 @@
 """Numbers for what is sent to workers (namespaces, versions, units); no two processes share one.
 
 A worker whose items use a pool has received numbered values from its caller, and sends other
-numbered values to its own workers. So a worker must not use a number that its caller has used or
-will use. A generation is the depth of nested pools: 1 for the workers of the program's pools.
+numbered values to its own workers. So a worker must not use a number that the worker's caller has
+used or will use. A generation is the depth of nested pools: 1 for the workers of the program's
+pools.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _FOR_EACH = 1 << 40
 
 
 class Numbers:
-    """Rising numbers that are different from those of the processes above this one."""
+    """Rising numbers, different from those of this process's caller and of the caller's caller."""
 
     def __init__(self, step: int = _FOR_EACH) -> None:
         """Begin with 1 in the program's process.

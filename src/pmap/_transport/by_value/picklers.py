@@ -30,7 +30,7 @@ _PROTOCOL = 5
 
 
 def pickler(role: Role, file: BytesIO, buffers: Buffers | None, light: bool) -> Any:
-    """Return a pickler that writes into `file`; `light`: it is to do without cloudpickle."""
+    """Return a pickler that writes into `file`; if `light`, it works without cloudpickle."""
     if light:
         return LightPickler(role, file, _PROTOCOL, buffers)
     from .full_pickler import FullPickler
@@ -39,7 +39,7 @@ def pickler(role: Role, file: BytesIO, buffers: Buffers | None, light: bool) -> 
 
 
 def is_light_enough() -> bool:
-    """Return whether to try without cloudpickle: only if the program has not imported it.
+    """Return whether to try without cloudpickle: only if the program has not imported cloudpickle.
 
     A program that has imported cloudpickle may have registered reducers or modules with it.
     """
@@ -77,8 +77,8 @@ def digest(value: object, met: list[tuple[dict[str, Any], str]] | None = None) -
 
     Args:
         value: the value.
-        met: a list to which functions, classes and the like in `value` are added: the globals of
-            each, and its name there.
+        met: a list to which a pair is added for each function, class and the like in `value`: the
+            globals of its module, and its name in these globals.
     """
     parts: list[Any] = []
 
@@ -125,8 +125,8 @@ class _Digest(Sender):
             return None
         if self._met is not None:
             self._met.append((space, name))
-        # The pickle from which the digest is made gets a number in place of the definition. A new
-        # definition under this name gets another number.
+        # In the pickle from which the digest is made, a number stands for the definition. If the
+        # program defines the name again, the new definition has another number.
         return arriving.definition, (number_of(obj),)
 
 
@@ -146,8 +146,8 @@ def number_of(obj: object) -> int:
         try:
             reference = ref(obj, lambda _: _numbers.pop(place, None))
         except TypeError:
-            # The object is a type alias, of which there is no weak reference. In the rare case that
-            # another object gets its address later, a change of the value is missed.
+            # The object is a type alias, which allows no weak reference. In the rare case that
+            # another object gets the type alias's address later, a change of the value is missed.
             return -place
         known = _numbers[place] = reference, next(_next)
     return known[1]

@@ -214,7 +214,7 @@ _KINDS_OF = frozenset(
 
 
 def _built_in(cls: type) -> Any:
-    """Return what pickle is to write for a built-in type that is not found by its own name.
+    """Return what pickle is to write for a built-in type that its own name does not lead to.
 
     The result refers to the type by its name in the module `types`.
     """
@@ -254,7 +254,7 @@ def _cell(_: Role, cell: CellType) -> Any:
         contents = cell.cell_contents
     except ValueError:
         return functions.make_cell, ()
-    # The cell gets its contents after pickle has put the cell into its memo: the contents may refer
+    # The cell gets its contents after pickle has put the cell into the memo: the contents may refer
     # to the cell.
     return functions.make_cell, (), (contents,), None, None, functions.fill_cell
 
@@ -293,7 +293,7 @@ def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
 
 
 def _modules_by_value(code: CodeType, used: list[object]) -> list[tuple[ModuleType, list[str]]]:
-    """Return the modules that `code` uses and others cannot import, with the names used.
+    """Return the modules that `code` uses and other processes lack, with the names used of each.
 
     `code` uses a module as a global, as an attribute of another such module, or by an import.
     """
@@ -355,8 +355,8 @@ def _closure_of(function: FunctionType) -> tuple[CellType, ...] | None:
     return *closure[:at], CellType(own), *closure[at + 1 :]
 
 
-# For each code object, by its id: the object, its form in a pickle, and the names of the globals
-# that it uses. Many functions share a code object.
+# For each code object, by its id: the code object, the form that it has in a pickle, and the names
+# of the globals that the code uses. Many functions share a code object.
 _parts: dict[int, tuple[CodeType, bytes | CodeType, tuple[str, ...]]] = {}
 _MOST_PARTS = 1000
 
@@ -374,7 +374,7 @@ def _parts_of(code: CodeType) -> tuple[bytes | CodeType, tuple[str, ...]]:
 
 
 def names_used(value: object) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
-    """Return the globals, and the names looked up in them, of a function or a class's methods."""
+    """Return, for a function or each method of a class, its globals and the names that it uses."""
     functions_of: list[FunctionType] = []
     if isinstance(value, FunctionType):
         functions_of = [value]

@@ -25,12 +25,13 @@ class Role:
     """
 
     def __init__(self) -> None:
-        # Some functions have globals that belong to no module. These are the dicts that are sent in
-        # place of such globals, by the ids of the globals.
+        # Some functions have globals that belong to no module. In place of such globals another
+        # dict is sent; this attribute has these other dicts, by the ids of the globals.
         self.alone: dict[int, dict[str, Any]] = {}
         # Whether class attributes that cannot be pickled are left out of the pickle.
         self.careful = False
-        # Whether the pickle is sent to another process; if not, it is only for a digest or a trial.
+        # Whether the pickle is sent to another process; if not, the pickle is only for a digest or
+        # a trial.
         self.sends = True
         # Whether the receiver may be a fork of this process.
         self.forks = False
@@ -40,8 +41,8 @@ class Role:
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return number and module name of the namespace whose ``__dict__`` is `space`.
 
-        None means that `space` belongs to no module that is sent apart. Then the pickle contains
-        the values in `space` that its functions need.
+        None means that `space` is not the globals of a module that is sent in messages of its own.
+        Then the pickle contains the values in `space` that functions in the pickle need.
         """
         return None
 
@@ -83,10 +84,10 @@ class Role:
         return None
 
     def inherited(self, number: int) -> Any:
-        """Return what to write for an object that only forked processes have, as a lock may be.
+        """Return what to write for an object, such as a lock, that only forked processes have.
 
-        None means that the receiver does not have it. `number` is the object's number in the
-        registry that `multiprocessing` keeps of such objects: see the module `handover`.
+        None means that the receiver does not have the object. `number` is the object's number in
+        the registry that `multiprocessing` keeps of such objects: see the module `handover`.
         """
         return None
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     Key: TypeAlias = tuple[Namespace, str]
 
-# The names of types whose objects count as definitions: like classes, they have one version, to
-# which later pickles refer.
+# The names of types whose objects count as definitions, as classes do. A definition is sent once,
+# with a number, its version; later pickles contain this number in place of the definition.
 _DEFINITIONS = frozenset(
     {
         *("function", "_lru_cache_wrapper"),
@@ -58,15 +58,16 @@ class Unit:
         # The versions of the values, in the order of the pickles. (A version is a number for one
         # value of a name.)
         self.versions: list[int] = []
-        # The versions of those values that are functions, classes and the like.
+        # The versions of those values of the unit that are functions, classes and the like.
         self.definitions: list[int] = []
         # The versions of values in earlier units to which the pickles of this unit may refer.
         self.primed: list[int] = []
         # The units (values of names) sent earlier to which the pickles of this unit refer.
         self.before: set[Unit] = set()
         self.chain: int = 1
-        # The highest number, in the registry of `multiprocessing`, of the locks in the pickles that
-        # only forked processes have: see the module `handover`. -1: there are none.
+        # Some locks in the pickles exist only in forked processes: see the module `handover`. This
+        # is the highest number that one of these locks has in the registry of `multiprocessing`;
+        # -1: there are none.
         self.newest: int = -1
         self._dead = dead
 
@@ -89,8 +90,8 @@ class Known:
         self.unit = unit
         # The global names that the value uses, such as those in a function's code.
         self.needs: set[Key] = set()
-        # The names in `needs` that functions use: a call fails if one of their values cannot be
-        # pickled.
+        # The names in `needs` that functions use: a call fails if the value of one of these names
+        # cannot be pickled.
         self.strict: set[Key] = set()
         # The error, if the value cannot be pickled.
         self.unsent: Exception | None = None
@@ -98,8 +99,8 @@ class Known:
         self.size = 0
         # Whether the value contains a random generator.
         self.has_generator = False
-        # The definitions (functions, classes and the like) in the value: for each its globals, and
-        # its name there.
+        # The definitions (functions, classes and the like) in the value: for each definition the
+        # globals of its module, and its name in these globals.
         self.met: list[tuple[dict[str, Any], str]] = []
         self.fingerprint: object
         try:
@@ -112,12 +113,13 @@ class Known:
             self.fingerprint = _identity(value)
             self.unsent = error
         self.fixed: bool = is_identity(self.fingerprint)
-        # `held` is the value, if it is compared by its identity; the record then keeps it alive. A
-        # handle that `share` has made is not kept alive: the handle goes when the program drops it.
+        # If the value is compared by its identity, `held` is the value, and so this record keeps
+        # the value alive. A handle that `share` has made is not kept alive: the handle goes when
+        # the program drops it.
         keeps = (self.fixed or is_definition(value)) and not is_handle(type(value))
         self.held: object = value if keeps else None
-        # `place` is the id (address) of the value: another object counts as another value. `place`
-        # is None if objects of the value's class cannot change.
+        # `place` is the id (address) of the value: if the name refers to another object later, that
+        # counts as another value. `place` is None if objects of the value's class cannot change.
         self.place: int | None = None if id(type(value)) in _CONSTANT else id(value)
         # Two ways to see without a fingerprint that nothing has changed: `constant` is the value
         # itself, if it can never change, else `_VARIES`; `shape` is all that can change of a simple
@@ -147,7 +149,7 @@ class Known:
 
 
 def _steadily(look: Callable[[], object]) -> object:
-    """Return what `look()` returns; call it again if another thread has interfered.
+    """Return what `look()` returns; call `look` again if another thread has interfered.
 
     `look` examines a value; another thread may change the value meanwhile.
     """
@@ -203,7 +205,7 @@ def _fingerprint(value: object) -> object:
 def _are_equal(one: object, other: object) -> bool:
     try:
         return fingerprint_of(one, digest) == fingerprint_of(other, digest)
-    except Exception:  # this process cannot pickle one of the values, so they count as different
+    except Exception:  # one of the two values cannot be pickled here, so they count as different
         return False
 
 
@@ -242,7 +244,7 @@ class SentNames:
         self.dead.clear()
 
     def has(self, where: Namespace) -> bool:
-        """Return whether `where` belongs to the script, and workers have imported the script."""
+        """Return whether `where` has the script's globals, and workers have imported the script."""
         return self.imports and where.name in MAIN_MODULES
 
     def by_name(self, obj: object, where: Namespace | None) -> Any:
@@ -285,8 +287,8 @@ class SentNames:
         if len(self._spaces) > _MOST_NAMESPACES:
             oldest = [*self._spaces][0]  # noqa: RUF015  # a copy: other threads may add namespaces
             self._spaces.pop(oldest, None)
-            # Names that another thread adds meanwhile are forgotten with the old dict, and sent
-            # once more.
+            # If another thread adds names to the old dict now, they are forgotten with that dict,
+            # and sent once more later.
             present = self.known.copy()
             self.known = {key: known for key, known in present.items() if key[0] is not oldest}
 

@@ -18,7 +18,7 @@ handles: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 class _Shares(dict[str, object]):
-    """The handles of shared values, by name; the dict does not keep them alive."""
+    """A dict of the handles of shared values, by name, that does not keep the handles alive."""
 
     def get(self, name: str, default: Any = None) -> Any:
         return handles.get(name, default)

@@ -37,9 +37,9 @@ _sent: dict[str, tuple[bytes, int]] = {}
 _arrived: dict[str, float] = {}
 _serials = FallingNumbers()
 # Each bare ``object()`` that was sent or received, with its key, by the id of the object; the
-# oldest comes first. An ``object()`` allows no weak reference, which would tell when the object is
-# gone, so the number of entries is limited. A program that sends more bare objects than the limit
-# does not rely on their identity.
+# oldest comes first. A weak reference would tell when the object is gone, but an ``object()``
+# allows no weak reference. So the number of entries is limited. A program that sends more bare
+# objects than the limit does not rely on their identity.
 _bare: dict[int, tuple[object, str]] = {}
 _bare_by_key: dict[str, object] = {}
 _MOST_BARE = 1000
