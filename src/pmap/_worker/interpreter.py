@@ -13,6 +13,7 @@ import sys
 
 from .._transport import process_role
 from .._transport.light_stdlib import socket
+from .identity import ties
 from .side_effects import SET_VARIABLE
 from .traces import traces
 from .worker import Worker
@@ -45,6 +46,7 @@ def serve(fd: int) -> None:
         # The descriptors of the segments belong to the process, which goes on, so they are closed
         # here. When the interpreter itself ends, the modules that could close them are gone.
         worker.release_segments()
+        ties.release()
         sock.detach()
 
 
