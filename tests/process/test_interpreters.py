@@ -133,6 +133,28 @@ def test_no_descriptor_of_the_resource_tracker_is_left(tmp_path: Path) -> None:
     assert run_script(tmp_path, textwrap.dedent(script)) == ["True True True 1"]
 
 
+def test_the_memory_of_ended_interpreters_is_free_again(tmp_path: Path) -> None:
+    script = """
+        import resource
+        from pmap import pmap, shutdown
+        from pmap._backends.interpreters import living
+        def resident():
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[1]) * resource.getpagesize() >> 20
+        sizes = []
+        for _ in range(5):
+            assert pmap(abs, [-1, -2], backend="interpreters", processes=2) == [1, 2]
+            threads = [handle.thread for handle in living]
+            shutdown()
+            for thread in threads:
+                thread.join()
+            sizes.append(resident())
+        print(sizes[4] - sizes[0])
+    """
+    (grown,) = run_script(tmp_path, textwrap.dedent(script))
+    assert int(grown) < 8, "MB, where 8 interpreters took 30"
+
+
 def test_no_fork_beside_interpreters() -> None:
     """Python crashes in the child."""
     assert TWO(abs, [-1]) == [1]
