@@ -107,6 +107,54 @@ def test_a_late_item_is_left_to_itself(tmp_path: Path) -> None:
     until(lambda: not living, "the end of all interpreters")
 
 
+def test_no_descriptor_of_the_resource_tracker_is_left(tmp_path: Path) -> None:
+    """A worker has two, which are the process's: its own, and the one of `multiprocessing`."""
+    script = """
+        import os
+        from multiprocessing import resource_tracker
+        from pmap import pmap, shutdown
+        from pmap._backends.interpreters import living
+        def inode(_):
+            from multiprocessing import resource_tracker
+            return os.fstat(resource_tracker._resource_tracker._fd).st_ino
+        def copies(pipe):
+            found = os.listdir("/proc/self/fd")
+            return sum(os.path.realpath(f"/proc/self/fd/{fd}").endswith(pipe) for fd in found)
+        resource_tracker.ensure_running()
+        pipe = inode(None)
+        seen = set(pmap(inode, range(4), backend="interpreters", processes=2, chunksize=1))
+        threads = [handle.thread for handle in living]
+        during = copies(f"pipe:[{pipe}]")
+        shutdown()
+        for thread in threads:
+            thread.join()
+        print(seen == {pipe}, len(threads) > 0, during > 1, copies(f"pipe:[{pipe}]"))
+    """
+    assert run_script(tmp_path, textwrap.dedent(script)) == ["True True True 1"]
+
+
+def test_the_memory_of_ended_interpreters_is_free_again(tmp_path: Path) -> None:
+    script = """
+        import resource
+        from pmap import pmap, shutdown
+        from pmap._backends.interpreters import living
+        def resident():
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[1]) * resource.getpagesize() >> 20
+        sizes = []
+        for _ in range(5):
+            assert pmap(abs, [-1, -2], backend="interpreters", processes=2) == [1, 2]
+            threads = [handle.thread for handle in living]
+            shutdown()
+            for thread in threads:
+                thread.join()
+            sizes.append(resident())
+        print(sizes[4] - sizes[0])
+    """
+    (grown,) = run_script(tmp_path, textwrap.dedent(script))
+    assert int(grown) < 8, "MB, where 8 interpreters took 30"
+
+
 def test_no_fork_beside_interpreters() -> None:
     """Python crashes in the child."""
     assert TWO(abs, [-1]) == [1]

@@ -89,12 +89,13 @@ def _frame(place: "Place") -> tuple[FrameType, int]:
     if source:
         _remember(file, line, source)
     # If the source is in no file (as in a zip file), `linecache` asks the module's loader for the
-    # source. `linecache` finds the loader in these globals.
-    names = {
-        "__name__": module,
-        "__file__": file,
-        "__loader__": getattr(sys.modules.get(module), "__loader__", None),
-    }
+    # source. `linecache` finds the loader in these globals. Python 3.15 warns of a loader without a
+    # spec.
+    names: dict[str, object] = {"__name__": module, "__file__": file}
+    for attribute in ("__loader__", "__spec__"):
+        value: object = getattr(sys.modules.get(module), attribute, None)
+        if value is not None:
+            names[attribute] = value
     # The frame is that of a generator that has not begun: such a frame refers to no other frame.
     # The frame of a function that runs would keep the variables of all its callers alive.
     code, instruction = _code(place)

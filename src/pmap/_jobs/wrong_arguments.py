@@ -4,6 +4,9 @@ from .._calls.call import Kind
 from .item_errors import add_note
 from .work import Work
 
+# What Python says of a call that does not fit; the second, of ``*row``, is of 3.15 and later.
+_SIGNS = ("argument", "Value after *")
+
 
 def note_wrong_arguments(error: TypeError, work: Work, item: object) -> None:
     """Add a note to `error` if the arguments would fit another verb of pmap.
@@ -17,7 +20,7 @@ def note_wrong_arguments(error: TypeError, work: Work, item: object) -> None:
     """
     call = work.call
     owner, dot, verb = call.verb.rpartition(".")
-    if owner == "Executor" or "argument" not in str(error):
+    if owner == "Executor" or not any(sign in str(error) for sign in _SIGNS):
         return
     f, name = work.function_name, owner + dot
     if call.kind is Kind.STAR and not isinstance(item, tuple):

@@ -26,9 +26,14 @@ class Descriptor:
         self.fd = fd
 
     def __del__(self) -> None:
-        if self.fd >= 0:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file descriptor now; it counts as not arrived from then on."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
             try:
-                os.close(self.fd)
+                os.close(fd)
             except OSError:
                 pass  # the user's code has closed the descriptor already
 

@@ -41,6 +41,8 @@ class _Ties:
         self.key: bytes | None = None
         # The descriptor of the caller's resource tracker.
         self.tracker: Descriptor | None = None
+        # A copy of it that `multiprocessing` has; -1: none.
+        self.tracker_copy = -1
 
     def begin(self, identity: Identity, inherits: bool) -> None:
         """Record the identity of this worker.
@@ -68,6 +70,18 @@ class _Ties:
             module = sys.modules.get(name)
             if module is not None and name not in _waiting:
                 tell(module)
+
+    def release(self) -> None:
+        """Close the descriptors of the resource tracker that this worker has."""
+        tracker, self.tracker = self.tracker, None
+        if tracker is not None:
+            tracker.close()
+        module: Any = sys.modules.get(_TRACKER)
+        copy, self.tracker_copy = self.tracker_copy, -1
+        # It is another one if an item has stopped the tracker: then the copy is closed already.
+        if copy >= 0 and module is not None and module._resource_tracker._fd == copy:
+            module._resource_tracker._fd = None
+            os.close(copy)
 
 
 ties = _Ties()
@@ -124,7 +138,7 @@ def _tell_key(module: Any) -> None:
 def _tell_tracker(module: Any) -> None:
     tracker: Any = module._resource_tracker
     if ties.tracker is not None and tracker._fd is None:
-        tracker._fd = ties.tracker.detach()
+        tracker._fd = ties.tracker_copy = ties.tracker.detach()
 
 
 def _tell_context(_: Any) -> None:

@@ -13,6 +13,7 @@ import sys
 
 from .._transport import process_role
 from .._transport.light_stdlib import socket
+from .identity import ties
 from .side_effects import SET_VARIABLE
 from .traces import traces
 from .worker import Worker
@@ -46,6 +47,7 @@ def serve(fd: int) -> None:
         # interpreter. So the descriptors are closed here: when the interpreter itself ends, the
         # modules that could close them are gone.
         worker.release_segments()
+        ties.release()
         sock.detach()
 
 

@@ -203,9 +203,10 @@ class Worker:
         self._reporting.apply(environment[3], True)
         begin_without_terminal()
         self._measured = saver(setup.coverage_config)
-        if hasattr(os, "register_at_fork"):
+        if hasattr(os, "register_at_fork") and not process_role.shares_process:
             # A process that an item forks may live long. It must not keep the memory of the
-            # segments alive.
+            # segments alive. (An interpreter cannot fork; and Python would keep the memory of an
+            # interpreter that has ended for this callback: 4 MB.)
             os.register_at_fork(before=self.release_segments)
         if not self._initialized(setup):
             return False

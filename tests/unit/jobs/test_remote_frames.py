@@ -102,6 +102,16 @@ def not_python() -> None:
     compile("1 +", "given", "eval")
 
 
+def test_a_frame_has_the_loader_and_the_specification_of_its_module() -> None:
+    """From Python 3.15 on `linecache` warns of a loader without a specification."""
+    trace = arrived(raised(lambda: deep(3)), ZeroDivisionError()).__traceback__
+    assert trace is not None
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    for name in ("__loader__", "__spec__"):
+        assert trace.tb_frame.f_globals[name] is globals()[name]
+
+
 @pytest.mark.parametrize(
     ("act", "copy"),
     [
