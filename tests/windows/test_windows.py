@@ -23,6 +23,7 @@ def _windows(module: object, name: str) -> Any:
 
 
 _NEW_GROUP: Final[int] = _windows(subprocess, "CREATE_NEW_PROCESS_GROUP")
+_DETACHED: Final[int] = _windows(subprocess, "DETACHED_PROCESS")
 _CTRL_BREAK: Final[int] = _windows(signal, "CTRL_BREAK_EVENT")
 pytestmark = pytest.mark.skipif(
     sys.platform != "win32", reason="of Windows; tests/process has the same of POSIX"
@@ -51,15 +52,17 @@ if {guard}:
 """
 
 
-@pytest.mark.parametrize("kind", ["file", "file without a guard", "-m", "-c"])
+@pytest.mark.parametrize("kind", ["file", "file without a guard", "-m", "-c", "stdin"])
 def test_a_program_of_each_kind(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / PLACE
     folder.mkdir()
-    guard = "True" if kind in ("-c", "file without a guard") else "__name__ == '__main__'"
+    guard = "__name__ == '__main__'" if kind in ("file", "-m") else "True"
     text = PROGRAM.format(guard=guard)
     (folder / "größer.py").write_text(text, encoding="utf-8")
-    arguments = {"-m": ["-m", "größer"], "-c": ["-c", text]}.get(kind, ["größer.py"])
-    done = finished(arguments, folder)
+    # The encoding of a pipe may not have these letters.
+    stdin = text.encode("ascii", "backslashreplace").decode() if kind == "stdin" else None
+    given = {"-m": ["-m", "größer"], "-c": ["-c", text], "stdin": ["-"]}
+    done = finished(given.get(kind, ["größer.py"]), folder, stdin)
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
         "[0, 3, 6, 9] [-1, -2]",
@@ -68,16 +71,99 @@ def test_a_program_of_each_kind(kind: str, tmp_path: Path) -> None:
     ]
 
 
+FROZEN: Final = """
+import subprocess, sys
+
+class Bootloader(subprocess.Popen):
+    # In a frozen program the executable finds the program in itself, and hands it all arguments.
+    def __init__(self, command, **options):
+        if command[0] == "app.exe":
+            command = [python, __file__, *command[1:]]
+        super().__init__(command, **options)
+
+python = sys.executable
+subprocess.Popen = Bootloader
+sys.frozen, sys.executable = True, "app.exe"
+with open("log", "a") as log:
+    log.write("started ")
+{support}
+from pmap import pmap, WorkerStartError
+
+class Number:
+    def __init__(self, x):
+        self.x = x
+
+def add(number):
+    return Number(number.x + 1)
+
+try:
+    numbers = pmap(add, [Number(1), Number(2)], processes=2)
+    print([number.x for number in numbers], pmap(lambda x: -x, [1]))
+except WorkerStartError as error:
+    print(error)
+"""
+SUPPORT: Final = {
+    "ours": "from pmap import freeze_support; freeze_support()",
+    "the standard one": "import multiprocessing, pmap; multiprocessing.freeze_support()",
+    # PyInstaller puts a function of its own in the place of the standard one.
+    "a freezer's": """\
+from multiprocessing import spawn
+if spawn.is_forking(sys.argv):
+    spawn.spawn_main(**{name: int(value) for name, value in [a.split("=") for a in sys.argv[2:]]})
+    sys.exit()
+""",
+    "none": "",
+}
+
+
+@pytest.mark.parametrize("support", SUPPORT)
+def test_a_frozen_program(support: str, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(FROZEN.format(support=SUPPORT[support]), encoding="utf-8")
+    done = finished(["app.py"], tmp_path)
+    assert done.stderr == ""
+    if support == "none":
+        assert "'app.exe' ran the program again instead of becoming a worker" in done.stdout
+        assert "pmap.freeze_support()" in done.stdout
+    else:
+        assert done.stdout == "[2, 3] [-1]\n"
+    assert 2 <= len((tmp_path / "log").read_text().split()) <= 5  # itself, and its workers
+
+
+NO_CONSOLE: Final = """
+    from pmap import pmap
+
+    K = 3
+    found = pmap(lambda x: K * x, [1, 2], processes=2), pmap(print, [1])
+    with open("found", "w") as file:
+        print(*found, file=file)
+"""
+
+
+def test_a_program_without_a_console(tmp_path: Path) -> None:
+    pythonw = Path(sys.executable).with_name("pythonw.exe")
+    if not pythonw.exists():
+        pytest.skip("this Python comes without pythonw.exe")
+    with running(tmp_path, NO_CONSOLE, _DETACHED, pythonw, None) as process:
+        assert process.wait(TIME_LIMIT) == 0
+    assert (tmp_path / "found").read_text().strip() == "[3, 6] [None]"
+
+
 @contextmanager
-def running(folder: Path, text: str, flags: int = 0) -> Generator[subprocess.Popen[str]]:
+def running(
+    folder: Path,
+    text: str,
+    flags: int = 0,
+    python: str | Path = sys.executable,
+    stdout: int | None = subprocess.PIPE,
+) -> Generator[subprocess.Popen[str]]:
     """Run a script; nothing is left of it."""
     (folder / "script.py").write_text(textwrap.dedent(text), encoding="utf-8")
     with subprocess.Popen(
-        [sys.executable, "script.py"],
+        [python, "script.py"],
         cwd=folder,
         env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdout=stdout,
+        stderr=None if stdout is None else subprocess.STDOUT,
         text=True,
         creationflags=flags,
     ) as process:

@@ -120,8 +120,9 @@ class FromFreezeSupport:
     By this call the process becomes a worker.
     """
 
-    def _bootstrap(self, parent_sentinel: int) -> None:
-        os.close(parent_sentinel)
+    def _bootstrap(self, parent_sentinel: int | None) -> None:
+        if parent_sentinel is not None:  # Windows: `multiprocessing` was told of no parent
+            os.close(parent_sentinel)
         become()
 
 
