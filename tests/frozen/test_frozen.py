@@ -103,6 +103,6 @@ def test_a_frozen_program(
     if support == "none" and start_method != "fork":
         # What is to be a worker runs the program, which finds no start method on its command line.
         assert "pmap.freeze_support()" in done.stdout
-        assert str(frozen) in done.stdout
+        assert repr(str(frozen)) in done.stdout
     else:
         assert (done.stdout, done.stderr) == (PRINTED, "")
