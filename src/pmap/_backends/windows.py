@@ -193,7 +193,9 @@ def start(sock: socket) -> WindowsProcess:
     with freeze_support_pipe() as pipe:
         if pipe < 0:
             return _started(sock, -1)
-        # The worker inherits this handle, and no other one besides those of the standard streams.
+        # The worker inherits this handle, and no other one besides those of the standard streams. A
+        # program that another thread starts meanwhile may inherit it, too, which does no harm: the
+        # pipe has nothing secret in it, and nobody waits for its end.
         handle = msvcrt.get_osfhandle(pipe)
         os.set_handle_inheritable(handle, True)
         return _started(sock, handle)
