@@ -182,8 +182,8 @@ class Start:
             fd: the number that the socket's descriptor has in the new process.
             lifeline: the number that the lifeline's descriptor has in the new process, or -1.
             inode: the inode of the socket.
-            pipe: the number that the pipe for `freeze_support` has in the new process, on Windows its
-                handle; -1 if this program is not frozen.
+            pipe: the number that the pipe for `freeze_support` has in the new process (on Windows
+                its handle); -1 if this program is not frozen.
         """
         program = executable()
         if not program:
