@@ -23,7 +23,6 @@ def _windows(module: object, name: str) -> Any:
 
 
 _NEW_GROUP: Final[int] = _windows(subprocess, "CREATE_NEW_PROCESS_GROUP")
-_DETACHED: Final[int] = _windows(subprocess, "DETACHED_PROCESS")
 _CTRL_BREAK: Final[int] = _windows(signal, "CTRL_BREAK_EVENT")
 pytestmark = pytest.mark.skipif(
     sys.platform != "win32", reason="of Windows; tests/process has the same of POSIX"
@@ -132,45 +131,16 @@ def test_a_frozen_program(support: str, tmp_path: Path) -> None:
     assert 2 <= len((tmp_path / "log").read_text().split()) <= 5  # itself, and its workers
 
 
-NO_CONSOLE: Final = """
-    import traceback
-    from pmap import pmap
-
-    K = 3
-    with open("found", "w") as file:
-        try:
-            print(pmap(lambda x: K * x, [1, 2], processes=2), pmap(print, [1]), file=file)
-        except BaseException:
-            traceback.print_exc(file=file)
-"""
-
-
-def test_a_program_without_a_console(tmp_path: Path) -> None:
-    pythonw = Path(sys.executable).with_name("pythonw.exe")
-    if not pythonw.exists():
-        pytest.skip("this Python comes without pythonw.exe")
-    with running(tmp_path, NO_CONSOLE, _DETACHED, pythonw, None) as process:
-        code = process.wait(TIME_LIMIT)
-    assert (tmp_path / "found").read_text().strip() == "[3, 6] [None]"
-    assert code == 0
-
-
 @contextmanager
-def running(
-    folder: Path,
-    text: str,
-    flags: int = 0,
-    python: str | Path = sys.executable,
-    stdout: int | None = subprocess.PIPE,
-) -> Generator[subprocess.Popen[str]]:
+def running(folder: Path, text: str, flags: int = 0) -> Generator[subprocess.Popen[str]]:
     """Run a script; nothing is left of it."""
     (folder / "script.py").write_text(textwrap.dedent(text), encoding="utf-8")
     with subprocess.Popen(
-        [python, "script.py"],
+        [sys.executable, "script.py"],
         cwd=folder,
         env=environment(),
-        stdout=stdout,
-        stderr=None if stdout is None else subprocess.STDOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         creationflags=flags,
     ) as process:
