@@ -49,6 +49,7 @@ NAMES: Final = {
     "test_costs_itself_at_most[spawn-sets a timer]": _SIGNALS,
     "test_costs_itself_at_most[spawn-leaves its ": "sessions are of POSIX: jobs stand in",
     "test_no_descriptors_left_to_open": _DESCRIPTORS,
+    "test_the_template_is_killed_by_an_item": _FORKS,
 }
 
 

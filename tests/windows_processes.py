@@ -11,6 +11,9 @@ from typing import Any
 
 _BASIC_PROCESS_ID_LIST = 3  # JobObjectBasicProcessIdList
 _MOST = 4096
+_FEW = 400  # processes that there may be at a time, in case a program starts some without end
+_EXTENDED_LIMIT_INFORMATION = 9  # JobObjectExtendedLimitInformation
+_LIMIT_ACTIVE_PROCESS = 8
 _jobs: list[int] = []
 
 
@@ -22,6 +25,7 @@ def _kernel() -> Any:
     kernel.CreateJobObjectW.restype = handle
     kernel.GetCurrentProcess.restype = handle
     kernel.AssignProcessToJobObject.argtypes = [handle, handle]
+    kernel.SetInformationJobObject.argtypes = [handle, ctypes.c_int, handle, ctypes.c_uint32]
     kernel.QueryInformationJobObject.argtypes = [
         *(handle, ctypes.c_int, handle, ctypes.c_uint32, handle)
     ]
@@ -29,9 +33,29 @@ def _kernel() -> Any:
 
 
 def enter_job() -> None:
-    """Put this process, and all that it will start, into a job of its own."""
+    """Put this process, and all that it will start, into a job of its own, with few processes."""
+    import ctypes
+
+    class Limits(ctypes.Structure):
+        """JOBOBJECT_EXTENDED_LIMIT_INFORMATION."""
+
+        _fields_ = (
+            ("times", ctypes.c_int64 * 2),
+            ("flags", ctypes.c_uint32),
+            ("working_set", ctypes.c_size_t * 2),
+            ("processes", ctypes.c_uint32),
+            ("others", ctypes.c_size_t * 12),
+        )
+        flags: int
+        processes: int
+
     kernel = _kernel()
     job = kernel.CreateJobObjectW(None, None)
+    limits = Limits()
+    limits.flags, limits.processes = _LIMIT_ACTIVE_PROCESS, _FEW
+    kernel.SetInformationJobObject(
+        job, _EXTENDED_LIMIT_INFORMATION, ctypes.byref(limits), ctypes.sizeof(limits)
+    )
     assert kernel.AssignProcessToJobObject(job, kernel.GetCurrentProcess())
     _jobs.append(job)
 

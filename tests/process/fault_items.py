@@ -186,9 +186,10 @@ def delete_the_temporary_directory() -> None:
     """Delete the directory for temporary files: one that is ours, but the default."""
     os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp()
     shutil.rmtree(tempfile.tempdir)
-    os.mkdir(tempfile.tempdir)
-    os.chdir(tempfile.tempdir)
-    os.rmdir(tempfile.tempdir)  # and the current one with it
+    if sys.platform != "win32":  # where no process can delete its current directory
+        os.mkdir(tempfile.tempdir)
+        os.chdir(tempfile.tempdir)
+        os.rmdir(tempfile.tempdir)
 
 
 def alarm() -> None:

@@ -51,21 +51,84 @@ if {guard}:
 """
 
 
-@pytest.mark.parametrize("kind", ["file", "file without a guard", "-m", "-c"])
+@pytest.mark.parametrize("kind", ["file", "file without a guard", "-m", "-c", "stdin"])
 def test_a_program_of_each_kind(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / PLACE
     folder.mkdir()
-    guard = "True" if kind in ("-c", "file without a guard") else "__name__ == '__main__'"
+    guard = "__name__ == '__main__'" if kind in ("file", "-m") else "True"
     text = PROGRAM.format(guard=guard)
     (folder / "größer.py").write_text(text, encoding="utf-8")
-    arguments = {"-m": ["-m", "größer"], "-c": ["-c", text]}.get(kind, ["größer.py"])
-    done = finished(arguments, folder)
+    # The encoding of a pipe may not have these letters.
+    stdin = text.encode("ascii", "backslashreplace").decode() if kind == "stdin" else None
+    given = {"-m": ["-m", "größer"], "-c": ["-c", text], "stdin": ["-"]}
+    done = finished(given.get(kind, ["größer.py"]), folder, stdin)
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
         "[0, 3, 6, 9] [-1, -2]",
         f"{str(folder)!a} {['größer 数']!a}",
         "4",
     ]
+
+
+FROZEN: Final = """
+import subprocess, sys
+
+class Bootloader(subprocess.Popen):
+    # In a frozen program the executable finds the program in itself, and hands it all arguments.
+    def __init__(self, command, **options):
+        if command[0] == "app.exe":
+            command = [python, __file__, *command[1:]]
+        super().__init__(command, **options)
+
+python = sys.executable
+subprocess.Popen = Bootloader
+sys.frozen, sys.executable = True, "app.exe"
+with open("log", "a") as log:
+    log.write("started ")
+{support}
+from pmap import pmap, WorkerStartError
+import pmap._backends.unanswered as unanswered
+unanswered._ANSWER = {limit}  # what is no Python by its name has few seconds to answer
+
+class Number:
+    def __init__(self, x):
+        self.x = x
+
+def add(number):
+    return Number(number.x + 1)
+
+try:
+    numbers = pmap(add, [Number(1), Number(2)], processes=2)
+    print([number.x for number in numbers], pmap(lambda x: -x, [1]))
+except WorkerStartError as error:
+    print(error)
+"""
+SUPPORT: Final = {
+    "ours": "from pmap import freeze_support; freeze_support()",
+    "the standard one": "import multiprocessing, pmap; multiprocessing.freeze_support()",
+    # PyInstaller puts a function of its own in the place of the standard one.
+    "a freezer's": """\
+from multiprocessing import spawn
+if spawn.is_forking(sys.argv):
+    spawn.spawn_main(**{name: int(value) for name, value in [a.split("=") for a in sys.argv[2:]]})
+    sys.exit()
+""",
+    "none": "",
+}
+
+
+@pytest.mark.parametrize("support", SUPPORT)
+def test_a_frozen_program(support: str, tmp_path: Path) -> None:
+    text = FROZEN.format(support=SUPPORT[support], limit=TIME_LIMIT)
+    (tmp_path / "app.py").write_text(text, encoding="utf-8")
+    done = finished(["app.py"], tmp_path)
+    assert done.stderr == ""
+    if support == "none":
+        assert "'app.exe' ran the program again instead of becoming a worker" in done.stdout
+        assert "pmap.freeze_support()" in done.stdout
+    else:
+        assert done.stdout == "[2, 3] [-1]\n"
+    assert 2 <= len((tmp_path / "log").read_text().split()) <= 5  # itself, and its workers
 
 
 @contextmanager

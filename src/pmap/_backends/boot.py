@@ -154,7 +154,7 @@ def interpreter(sock: "socket", lifeline: Lifeline) -> "tuple[subprocess.Popen[b
     """Start a Python as a worker with the socket `sock`; return the process and its command."""
     import subprocess
 
-    with _pipe() as pipe:
+    with freeze_support_pipe() as pipe:
         fds = [fd for fd in (sock.fileno(), lifeline.end, pipe) if fd >= 0]
         inode = os.fstat(sock.fileno()).st_ino
         start = Start("worker", sock.fileno(), lifeline.end, inode, pipe)
@@ -182,8 +182,8 @@ class Start:
             fd: the number that the socket's descriptor has in the new process.
             lifeline: the number that the lifeline's descriptor has in the new process, or -1.
             inode: the inode of the socket.
-            pipe: the number that the pipe for `freeze_support` has in the new process; -1 if this
-                program is not frozen.
+            pipe: the number that the pipe for `freeze_support` has in the new process (on Windows
+                its handle); -1 if this program is not frozen.
         """
         program = executable()
         if not program:
@@ -234,7 +234,7 @@ def is_frozen() -> bool:
 
 
 @contextlib.contextmanager
-def _pipe() -> Generator[int, None, None]:
+def freeze_support_pipe() -> Generator[int, None, None]:
     """Yield the end of a pipe that tells a frozen program what to become; else yield -1."""
     if not is_frozen():
         yield -1
@@ -310,7 +310,7 @@ class _Spawned:
         is frozen, and the standard streams, and no other descriptor. Its stdin is empty.
         """
         self.exitcode: int | None = None
-        with _pipe() as pipe:
+        with freeze_support_pipe() as pipe:
             self._start(kind, [sock.fileno(), lifeline.end, pipe])
 
     def _start(self, kind: str, ours: list[int]) -> None:

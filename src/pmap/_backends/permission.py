@@ -10,6 +10,7 @@ from .._transport.started import (
     is_marked,
     mark,
     runs_our_command,
+    socket_to_caller,
 )
 
 
@@ -55,8 +56,12 @@ def _report_again() -> None:
         # The modules are imported here and not at the top, so that `import pmap` does not import
         # them.
         from .._transport.framing import frame
-        from .._transport.light_stdlib import socket
         from .._transport.protocol import make_again
 
-        socket(fileno=told[1]).sendall(frame(make_again()))
+        try:
+            socket_to_caller(told[1]).sendall(frame(make_again()))
+        except Exception:
+            # The caller has ended; or on Windows the program has replaced or read its standard
+            # input, by which the socket comes.
+            return
         os._exit(1)

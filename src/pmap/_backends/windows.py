@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import msvcrt
 import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
 from .._transport import journal, named_memory
-from .boot import Start
+from .boot import Start, freeze_support_pipe, is_frozen
 
 if TYPE_CHECKING:
     from .._transport.light_stdlib import socket
@@ -185,20 +186,44 @@ def _base_executable() -> object:
 
 
 def start(sock: socket) -> WindowsProcess:
-    """Start a fresh Python as a worker that is connected by the socket `sock`."""
-    begin = Start("worker", -1, -1, os.getpid(), -1)
+    """Start a fresh Python as a worker that is connected by the socket `sock`.
+
+    If this program is frozen, start it anew; `freeze_support` makes a worker of it.
+    """
+    with freeze_support_pipe() as pipe:
+        if pipe < 0:
+            return _started(sock, -1)
+        # The worker inherits this handle, and no other one besides those of the standard streams. A
+        # program that another thread starts meanwhile may inherit it, too, which does no harm: the
+        # pipe has nothing secret in it, and nobody waits for its end.
+        handle = msvcrt.get_osfhandle(pipe)
+        os.set_handle_inheritable(handle, True)
+        return _started(sock, handle)
+
+
+def _started(sock: socket, pipe: int) -> WindowsProcess:
+    begin = Start("worker", -1, -1, os.getpid(), pipe)
     command, environment = begin.command, begin.environment
     base = _base_executable()
-    if command[0] == sys.executable and isinstance(base, str) and base != sys.executable:
+    if (
+        command[0] == sys.executable
+        and isinstance(base, str)
+        and base != sys.executable
+        and not is_frozen()
+    ):
         # The real interpreter has to be the child itself, because the socket is copied for the
         # child only. Through this variable the interpreter finds the virtual environment.
         command = [base, *command[1:]]
         environment["__PYVENV_LAUNCHER__"] = sys.executable
     job = Job()
+    startup = subprocess.STARTUPINFO()
+    if pipe >= 0:
+        startup.lpAttributeList = {"handle_list": [pipe]}
     popen = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         env=environment,
+        startupinfo=startup,
         # In a process group of its own, the worker and what it starts get no Ctrl-C of the console.
         creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
     )

@@ -17,6 +17,9 @@ import sys
 TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Any
+
+    from .light_stdlib import socket
 
 # Part of the command line with which pmap starts a Python process that becomes a worker.
 _ENTRY = "from pmap._worker.startup import main"
@@ -79,6 +82,22 @@ def mark() -> tuple[str, int, int] | None:
         return (kind, fd, lifeline) if os.fstat(fd).st_ino == inode else None
     except (IndexError, ValueError, OSError, OverflowError):
         return None
+
+
+def socket_to_caller(fd: int) -> socket:
+    """Return the socket that leads to the caller, in a process that is started for a worker.
+
+    `fd` is the descriptor of the socket. If `fd` is -1, the caller passes the socket through stdin,
+    as it does on Windows.
+    """
+    from .light_stdlib import socket
+
+    if fd >= 0:
+        return socket(fileno=fd)
+    # On Windows, `socket` accepts as its last argument the bytes that the caller has written to
+    # stdin. `read` reads stdin to its end, so an item that reads stdin later finds nothing.
+    told: Any = sys.stdin.buffer.read()
+    return socket(0, 0, 0, told)
 
 
 def runs_our_command() -> bool:

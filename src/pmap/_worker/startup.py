@@ -22,7 +22,7 @@ from .._transport.framing import frame
 from .._transport.light_stdlib import signal, socket, start_new_thread
 from .._transport.protocol import make_hello
 from .._transport.shadows import standard_library
-from .._transport.started import MARK, mark
+from .._transport.started import MARK, mark, socket_to_caller
 from .identity import ties
 from .side_effects import end_after, exit_process
 from .traces import traces
@@ -32,7 +32,7 @@ TYPE_CHECKING = False  # `typing` is not imported here: workers start faster wit
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
     from .worker import Initializer, Prepared
 
@@ -52,7 +52,7 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
     os.environ.pop(MARK, None)
     process_role.finish_package_on_demand()
     sys.modules["__main__"] = type(sys)("__main__")
-    sock = socket(fileno=fd) if fd >= 0 else _shared_socket()
+    sock = socket_to_caller(fd)
     try:
         sock.sendall(frame(make_hello()))
     except OSError:
@@ -120,20 +120,10 @@ class FromFreezeSupport:
     By this call the process becomes a worker.
     """
 
-    def _bootstrap(self, parent_sentinel: int) -> None:
-        os.close(parent_sentinel)
+    def _bootstrap(self, parent_sentinel: int | None) -> None:
+        if parent_sentinel is not None:  # Windows: `multiprocessing` was told of no parent
+            os.close(parent_sentinel)
         become()
-
-
-def _shared_socket() -> socket:
-    """Return the socket that leads to the caller.
-
-    On Windows the caller passes the socket to this process through stdin.
-    """
-    # On Windows, `socket` accepts as its last argument the bytes that the caller has written to
-    # stdin. `read` reads stdin to its end, so an item that reads stdin later finds nothing.
-    told: Any = sys.stdin.buffer.read()
-    return socket(0, 0, 0, told)
 
 
 def enter_forked(
