@@ -33,10 +33,10 @@ _MOST_LOOKS: Final = 200
 # before the look. If a look takes longer, other processes need this processor. To let them run
 # before each look takes longer than to sleep and be woken. The look itself takes 3 us.
 _CROWDED: Final = 0.00003
-# After a wait awake in which no event came, at most this many of the next waits sleep without
-# staying awake first. If every wait awake is in vain, spinning costs 0.15 us per wait on average,
-# or 10 us per wait if each wait awake loses a time slice of 10 ms to another process. A thousand
-# waits that sleep where they could have been short take 0.15 s together.
+# If a thread has stayed awake and no event has come, it sleeps at once in at most this many of the
+# next waits. If staying awake is always in vain, it costs 0.15 us per wait on average, or 10 us per
+# wait if the thread loses a time slice of 10 ms to another process each time. A thousand waits in
+# which the thread sleeps, but could have stayed awake, take 0.15 s together.
 _MOST_ASLEEP: Final = 1023
 
 
@@ -44,8 +44,8 @@ def _no_yield() -> None:
     sleep(0)
 
 
-# The function that a waiting thread calls before each look for the event: it lets other processes
-# that want this processor run first.
+# The function that a waiting thread calls before each look for the event: the function lets other
+# processes that want this processor run first.
 _step_aside: Callable[[], None] = getattr(os, "sched_yield", _no_yield)
 
 

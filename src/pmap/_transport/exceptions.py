@@ -62,7 +62,7 @@ def rebuilt(cls: type[E], args: tuple[object, ...], state: dict[str, object]) ->
 
 
 def _native(cls: type) -> Any:
-    """Return the nearest built-in base class of `cls`; it decides the memory layout of objects."""
+    """Return the nearest built-in base of `cls`, which decides the memory layout of objects."""
     native: Any = cls
     while native.__module__ != "builtins":
         native = native.__base__

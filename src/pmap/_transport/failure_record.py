@@ -129,7 +129,8 @@ def _have_equal_args(again: BaseException, error: BaseException) -> bool:
         wanted = dumps(error.args)
     except Exception:
         # `args` cannot be pickled, and so cannot be compared. The exception itself could be
-        # pickled, because its class leaves `args` out, so the copy counts as equal.
+        # pickled, because the exception's class leaves `args` out of the pickle. So the copy counts
+        # as equal.
         return True
     return dumps(again.args) == wanted
 

@@ -207,7 +207,7 @@ class FrameReader:
                 )
 
     def _arrived(self, wanted: int) -> list[int]:
-        """Return the next descriptors; -1 stands for one that this process could not receive.
+        """Return the next descriptors; -1 stands for a descriptor that this process did not get.
 
         The sender sends at most `MOST` descriptors at a time, the first batch with the first byte
         of the message.

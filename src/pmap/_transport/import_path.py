@@ -12,7 +12,7 @@ _absolute: dict[str, str] = {}
 
 
 def import_path() -> list[str]:
-    """Return ``sys.path``; after each relative entry it has the path that the entry first meant."""
+    """Return ``sys.path`` with, after each relative entry, the path that the entry first meant."""
     path: list[str] = []
     for entry in sys.path:
         if type(entry) is not str:

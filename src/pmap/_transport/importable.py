@@ -108,8 +108,8 @@ def may_refer_by_value(data: bytes) -> bool:
     if b"_main__" in data or b"multiprocessing." in data:
         return True
     if b"\x06object\x94" in data and b")\x81" in data:
-        # The pickle may have a bare `object()` in it. Only its identity distinguishes such an
-        # object from others, and a plain pickle loses the identity.
+        # The pickle may have a bare `object()` in it. Only the identity of such an object
+        # distinguishes it from others, and a plain pickle loses the identity.
         return True
     _look_at_new_modules()
     literal = _modules.literal
@@ -158,8 +158,8 @@ def _look_at_files() -> None:
 
 
 def _look_at_new_modules() -> None:
-    # All modules are examined only if their number, or the last one, has changed: comparing these
-    # takes next to no time, and examining all modules takes milliseconds.
+    # All modules are examined only if the number of modules, or the last module, has changed: this
+    # comparison takes next to no time, and examining all modules takes milliseconds.
     modules = sys.modules
     length = len(modules)
     if _modules.path != sys.path:
@@ -204,7 +204,7 @@ def _look_at(name: str, module: ModuleType) -> None:
         _modules.by_value.add(name)
     # Another thread may add names to `by_value` at the same time, and then the older of two tuples
     # of these names may be stored last. So each thread checks after its store that the stored tuple
-    # has all names, and else stores another.
+    # has all names. If not, the thread stores another tuple.
     names: set[str] = set()
     while names != _modules.by_value or len(names) != len(_modules.literal):
         names = _modules.by_value.copy()

@@ -109,11 +109,11 @@ class ResultJournal:
         """
         head = self._head
         # HOW is written first. If AT changed first, the caller could take the results of the
-        # previous chunk for results of this one.
+        # previous chunk for results of this chunk.
         head[_HOW] = _NOTHING
         head[_SENT] = 0
         # The number of the chunk and the number of items are written by one store, so the caller
-        # never reads one of them without the other.
+        # never reads an old number together with a new one.
         head[_AT] = serial << 32 | (0 if in_turn else _ALL)
         _fence()
         while _is_in(serial, back := head[_BACK]):
@@ -146,7 +146,7 @@ class ResultJournal:
             back = head[_BACK]
             if head[_HALT]:
                 head[_AT] = before  # AT gets its earlier value again: the items have not begun
-                # Wait until the caller either ends this process or lets it go on.
+                # Wait until the caller either ends this process or lets this process go on.
                 while head[_HALT]:
                     sleep(0.001)
             elif back >> 32 != serial:
@@ -264,12 +264,12 @@ class ResultJournal:
                 return begun, None
             back = begun << 32 | last
             if back != before:
-                # KEEP is written before BACK, because the worker reads KEEP once it sees that BACK
-                # has changed.
+                # KEEP is written before BACK, because the worker reads KEEP as soon as the worker
+                # sees that BACK has changed.
                 head[_KEEP] = keep
                 _fence()
-                # One store writes both numbers in BACK, so the worker never reads one without the
-                # other.
+                # One store writes both numbers in BACK, so the worker never reads an old number
+                # together with a new one.
                 head[_BACK] = back
                 _fence()
                 if head[_AT] != at:
@@ -306,11 +306,12 @@ class ResultJournal:
             same = head[_AT] >> 32 == at >> 32 == serial and head[_SENT] == sent
             return sent + noted if same and head[_HOW] == how else 0
         except (ValueError, IndexError):
-            # The memory was unmapped meanwhile, or code of the user has written into it.
+            # Another thread has unmapped the memory, or code of the user has written into the
+            # memory.
             return 0
 
     def _filled(self, slots: int) -> int:
-        """Return how many results the typed array has; the worker fills its slots in order."""
+        """Return how many results the typed array has; the worker fills the slots in order."""
         mark = self._head[_MARK]
         # MARK is read as an unsigned number, and the slots of the array as signed numbers, so the
         # mark is converted here.

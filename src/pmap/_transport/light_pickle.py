@@ -25,8 +25,8 @@ else:
     try:
         _load()
     except (ImportError, AttributeError):
-        # In this version of Python `_pickle` uses more of functools than the stub has, so it is
-        # imported again with the real module.
+        # In this version of Python `_pickle` uses more of functools than the stub has, so `_pickle`
+        # is imported again with the real `functools`.
         sys.modules.pop("_pickle", None)
     try:
         from _io import BytesIO

@@ -42,8 +42,8 @@ PLAIN: frozenset[type] = frozenset({int, float, bool, str, bytes, complex, type(
 _LONG: frozenset[type] = frozenset({bytes, str})  # the plain types whose values may be large
 
 # The types whose values are sent as a typed array of 64-bit words if there are many values, with
-# the format of a word. As a list they would take ten times as long: marshal would look up each
-# object among the objects that it has written.
+# the format of a word. As a list these values would take ten times as long: marshal would look up
+# each object among the objects that marshal has written.
 ARRAY_FORMATS: Final[dict[type, Literal["q", "d"]]] = {int: "q", float: "d"}
 # Fewer values than this are sent as a list: a search for a quicker form would take longer.
 _MANY = 16
@@ -53,7 +53,7 @@ _TAGS: dict[type, tuple[bytes, int]] = {int: (b"i", 5), float: (b"g", 9)}
 _LISTS: frozenset[type] = frozenset({list, tuple})
 # How many bytes version 2 of marshal's format has before the values of a list or tuple.
 _HEAD = 5
-_SOME = 8  # of many strings, one in this many is measured, to estimate the lengths of all
+_SOME = 8  # if there are many strings, one of this many is measured, to estimate their lengths
 _SHORT = 64  # strings are joined into one if their mean length is at most this many characters
 # The types of values that are sent together in one quick form if all values have the same type. The
 # test looks up the type of each value in a set. A test with `==` alone would be wrong if a

@@ -52,7 +52,7 @@ class Payload(NamedTuple):
 
 
 def payload_of(function: object, last: Payload | None, role: "Role") -> Payload:
-    """Return a pickle of `function`: the earlier pickle `last` itself if that has the same bytes.
+    """Return a pickle of `function`; if the earlier pickle `last` has the same bytes, return it.
 
     A pickle without large buffers is always a new one.
     """

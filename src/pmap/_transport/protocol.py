@@ -340,7 +340,7 @@ def make_ties(key: bytes | None, tracker: list[Entry]) -> TiesMessage:
 
     Args:
         key: the caller's authentication key, or None.
-        tracker: a list with one message entry: the caller's resource tracker (a descriptor); or [].
+        tracker: a list: empty, or with one entry, a descriptor of the caller's resource tracker.
     """
     return TIES, key, tracker
 
@@ -427,7 +427,7 @@ if TYPE_CHECKING:
 
 
 def make_hello() -> StartMessage:
-    """Return the first message of a new process, which says that it runs pmap's code."""
+    """Return the first message of a new process; it says that the process runs pmap's code."""
     return HELLO, 0, 0
 
 

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 _PICKLED = (b"_generator_ctor", b"_randomstate_ctor", b"\x8c\x06Random\x94\x93\x94)R")
 
 # Thread-local data: the attribute `now` is a list of seed and index of the item that this thread
-# runs, and the item's generator once the item has used `rng`. A context variable would not do: each
-# item runs in a copy of its caller's context, in which another item's value may be set.
+# runs, and the item's generator once the item has used `rng`. A context variable would be wrong:
+# each item runs in a copy of the context of the pmap call, and if another item has made that call,
+# the copy has the value of that other item.
 _item = local()
 
 
 def rng() -> np.random.Generator:
-    """Return the random generator of the item that runs: the same one at each call in that item.
+    """Return the random generator of the item that runs: the same object at each call in that item.
 
     If the call has ``seed=``, the generator is a function of the seed and the index of the item
     alone. Without a seed, and outside of items, the operating system seeds a new generator at each

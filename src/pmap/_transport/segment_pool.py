@@ -2,7 +2,7 @@
 
 To get new pages of memory takes longer than to copy data into pages, so a sender keeps some
 segments. When nothing in the receiving process refers to a segment any more, the receiver tells the
-sender so, by the number that the sender gave the segment. Then the segment is free to be used
+sender so, by the number that the sender gave the segment. Then the sender may use the segment
 again.
 """
 
@@ -56,8 +56,8 @@ class FreeSegments:
 
     def _take(self, size: int) -> Segment | None:
         # The best choice is the smallest segment that is at least as large as `size`, and at most
-        # twice as large. Else take the largest of the smaller segments: it has the most pages
-        # already.
+        # twice as large. If there is no such segment, take the largest of the smaller segments,
+        # which has the most pages already.
         while True:
             fitting = [one for one in self._free if size <= one.size <= 2 * size]
             smaller = [one for one in self._free if one.size < size]
@@ -69,7 +69,7 @@ class FreeSegments:
                 return segment
 
     def put(self, segment: Segment) -> None:
-        """Add a segment to the free segments; no process uses it any more."""
+        """Add a segment, which no process uses any more, to the free segments."""
         self._free.append(segment)
 
     def shrink(self, room: int, most: int) -> None:

@@ -77,7 +77,7 @@ def apply_settings(settings: Settings, least: int = 0) -> None:
     """Apply recursion limit, limit of digits, umask, locale and time zone of `settings`.
 
     The recursion limit becomes no less than `least`. A worker that shares the caller's process sets
-    only what belongs to its interpreter: the recursion limit and the digits.
+    only what belongs to the worker's own interpreter: the recursion limit and the limit of digits.
     """
     limit, digits, umask, locale, _, _, zone, _ = settings
     apply_zone(zone)
@@ -87,7 +87,7 @@ def apply_settings(settings: Settings, least: int = 0) -> None:
             sys.setrecursionlimit(limit)
         except RecursionError:
             # The stack of this worker is deeper than the caller's recursion limit, so no item could
-            # run with that limit. The limit here stays.
+            # run with the caller's limit. This worker keeps its own limit.
             pass
     if sys.get_int_max_str_digits() != digits:
         sys.set_int_max_str_digits(digits)
@@ -155,8 +155,8 @@ def _umask() -> int | None:
 def _locale() -> str | None:
     try:
         return setlocale(LC_ALL, None)
-    except Exception:  # Python cannot read a locale that code in C has set: it counts as unknown
-        return None
+    except Exception:
+        return None  # Python cannot read a locale that code in C has set
 
 
 def default_filters() -> tuple[Filter, ...]:

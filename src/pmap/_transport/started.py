@@ -61,7 +61,7 @@ def depth() -> int:
 
 
 def is_marked() -> bool:
-    """Return whether this process, or one above it, was started as a worker but is none yet."""
+    """Return whether this process, or an ancestor, was started as a worker and is none yet."""
     return MARK in os.environ
 
 

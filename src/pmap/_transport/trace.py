@@ -1,6 +1,6 @@
 """The traceback of an exception as plain values, which travel from a worker to the caller.
 
-The caller makes a traceback of them again: see the module `remote_frames`.
+The caller makes a traceback from these values: see the module `remote_frames`.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _place(trace: TracebackType, code: CodeType, module: str) -> Place:
 def _source(file: str, line: int, last_line: int) -> str:
     """Return the source of lines that only the cache of `linecache` has; else an empty text."""
     # Code that this process has made itself, as template engines do, has no file. `linecache` may
-    # be a module of the program with that name, and not the standard one.
+    # be a module of the program with that name, and not the module of the standard library.
     cache: Any = getattr(sys.modules.get("linecache"), "cache", {})
     entry: Any = cache.get(file)
     # In the cache of `linecache`, the entry of a real file has the file's time; an entry that was

@@ -68,8 +68,8 @@ def encode(
     plain = is_plain(value)
     if attachments is not None and (not plain or is_long(value)):
         entry = attachments.add(value, functions_by_value, role)
-        # A plain value (a text, for example) needs no pickle unless it is so large that it is in
-        # shared memory.
+        # A plain value (a text, for example) needs no pickle, unless the value is so large that it
+        # goes into shared memory.
         return value if plain and len(entry) == 1 else entry
     return value if plain else [dumps(value, functions_by_value, role=role)]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Name: TypeAlias = tuple[int, str, int, MayStay]
 
 # A script is the module `__main__`, or `__mp_main__` in a child process of multiprocessing: this
-# dict has, for each of the two names, the other one.
+# dict has, for each of the two names, the other name.
 _ALIASES = {"__main__": "__mp_main__", "__mp_main__": "__main__"}
 
 
@@ -72,8 +72,8 @@ find_fingerprint: list[Callable[[object], object]] = []
 _modules: dict[int, ModuleType] = {}
 # The numbers of modules that need no stand-in, because this worker has imported them: the script.
 _imported: set[int] = set()
-# Scripts that this process has imported, or inherited from the process it was forked from; by the
-# script's file and package.
+# Scripts that this process has imported, or that the process from which it was forked had imported;
+# by the script's file and package.
 _scripts: dict[tuple[str, str | None], ModuleType] = {}
 _units: dict[int, _Unit] = {}
 # Values of global names that the caller has sent, by their version.
@@ -93,7 +93,7 @@ _at_fork: dict[int, dict[str, object]] = {}
 # The functions in `_at_fork`, by their ids; `_at_fork` keeps them alive.
 _functions_at_fork: dict[int, object] = {}
 _FUNCTIONS = frozenset({"function", "_lru_cache_wrapper"})  # names of the types of functions
-# Values of the worker of which this process is a fork; the list keeps them alive.
+# Values of the worker from which this process was forked; this list keeps the values alive.
 _of_the_worker: list[object] = []
 
 
@@ -103,8 +103,8 @@ def begin() -> None:
     _functions_at_fork.clear()
     for record in (_modules, _imported, _units, received, version_of, _in_place, _saved, _at_fork):
         if isinstance(record, dict) and record:
-            # Keep the values alive that the parent process has received: one may have a finaliser
-            # that removes a file.
+            # Keep the values alive that the parent process has received: a value may have a
+            # finaliser that removes a file.
             _of_the_worker.append([*record.values()])
         record.clear()
     _ready = (), ()
@@ -255,7 +255,8 @@ def prepare(units: Sequence[int], names: Sequence[Name]) -> None:
     for number in units:
         _load_unit(_units[number], waiting)
     for name in waiting.values():
-        # The value could not be sent; a worker that was forked from the caller has it already.
+        # The value could not be sent; a worker that was forked from the caller has the value
+        # already.
         _put_in_place(*name)
     _ready = units, names
 
@@ -421,7 +422,7 @@ def as_forked(number: int, name: str) -> object:
 def function_at_fork(address: int) -> object:
     """Return the function that had this address at the caller when this worker was forked.
 
-    The result is a plain function or one with a cache; None if there was none at this address.
+    The result is a plain function or a function with a cache; None if no function had this address.
     """
     if _at_fork and not _functions_at_fork:
         for space in _at_fork.values():

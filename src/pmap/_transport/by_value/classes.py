@@ -61,8 +61,8 @@ _by_key: WeakValueDictionary[str, type] = WeakValueDictionary()
 # For each class that this process has sent: the fingerprint (digest) and the serial number that
 # each attribute had when the class was last sent.
 _sent = _OfClasses()
-# For each class that another process has sent: the serial numbers with which its attributes have
-# arrived.
+# For each class that another process has sent: the serial numbers with which the attributes of the
+# class have arrived.
 _arrived = _OfClasses()
 _serials = FallingNumbers()
 
@@ -350,8 +350,8 @@ def reduce_member(member: Any) -> tuple[object, ...]:
         else:
             reduced: Any = base.__reduce_ex__(member, 2)
             arguments = reduced[1][1:] if reduced[0].__name__ == "__newobj__" else reduced[1]
-    # An enum's member that combines several flags may have no name in the class: then its value is
-    # sent.
+    # An enum's member that combines several flags may have no name in the class: then the value of
+    # the member is sent.
     value: object = None if member._name_ in _members(cls) else member._value_
     made = cls, member._name_, value, base, arguments
     return make_member, made, member.__dict__, None, None, fill_member
@@ -375,7 +375,7 @@ def make_member(
 
 
 def fill_member(member: Any, state: dict[str, object]) -> None:
-    """Give a member of an enum its attributes, unless the member has some."""
+    """Give a member of an enum its attributes, unless the member has attributes already."""
     if not member.__dict__:
         member.__dict__.update(state)
 
@@ -386,9 +386,9 @@ def fill_member(member: Any, state: dict[str, object]) -> None:
 def begin_forked() -> None:
     """Record the attributes of the classes that this forked worker has from its caller."""
     for cls, arrived in _arrived.items():
-        # The caller of this worker may itself be a worker, to which its own caller has sent some of
-        # these classes. Attributes that the caller sends from now on are newer than those that this
-        # worker has.
+        # The caller of this worker may itself be a worker that has received some of these classes
+        # from a caller. Attributes that this worker's caller sends from now on are newer than those
+        # that this worker has.
         _arrived.set(cls, dict.fromkeys(arrived, OLDEST))
     for cls, sent in _sent.items():
         _arrived.set(cls, {name: serial for name, (_, serial) in sent.items()})

@@ -53,8 +53,9 @@ _SWIFT = 4
 _NOT_SENT = frozenset(
     ("__dict__", "__weakref__", "_abc_impl", "__module__", "__qualname__", "__slots__")
 )
-# Attributes of a class that are compared by the identity of their values. The last two are where
-# Python 3.14 keeps the function that makes annotations, and the annotations once they are made.
+# Attributes of a class that are compared by the identity of their values. In the last two
+# attributes Python 3.14 keeps the function that makes annotations, and the annotations that were
+# made.
 _FOR_GOOD = frozenset(
     {
         *("__doc__", "__annotations__", "__orig_bases__", "__parameters__"),
@@ -111,7 +112,7 @@ class _Plain:
     __slots__ = ("hash", "kind", "size", "swift", "version")
 
     def __init__(self, value: Any, version: int | None = None) -> None:
-        # If the value is a large dict of scalars: the version that the dict had before it was
+        # If the value is a large dict of scalars: the version that the dict had before the dict was
         # examined. If the dict has changed since then, the next call finds another version.
         self.version = version
         begin = perf_counter()
@@ -119,7 +120,7 @@ class _Plain:
         took = perf_counter() - begin
         self.kind: type = type(value)
         self.size = len(data)
-        # Python's hash of bytes is SipHash: it has 64 bits, and depends on a secret of this
+        # Python's hash of bytes is SipHash: the hash has 64 bits, and depends on a secret of this
         # process.
         self.hash = hash(data)
         self.swift = self._swift(value, took) if self.size >= _LARGE else None
@@ -182,8 +183,8 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
             pass
         else:
             if now == before:
-                # The value is unchanged. Only the reference counts of its parts have changed, on
-                # which the bytes of marshal's format version 4 depend.
+                # The value is unchanged. Only the reference counts of the value's parts have
+                # changed. The bytes of version 4 of marshal's format depend on these counts.
                 before.swift = now.swift
             return now
     return _of(value, digest, ())

@@ -232,7 +232,7 @@ def _named(given: Any) -> Any:
 
 
 def _evaluated(given: Any, name: str) -> Any:
-    """Return an attribute whose value Python computes when it is first read; None if that fails."""
+    """Return an attribute that Python computes at its first use; None if computing it fails."""
     try:
         return getattr(given, name, None)
     except Exception:
@@ -453,7 +453,7 @@ def hidden_variable(name: str) -> ContextVar[Any]:
 
 
 def numpy_errors(settings: dict[str, Any], call: object) -> tuple[ContextVar[Any], object]:
-    """Return NumPy's context variable for floating-point errors, and a value to set it to."""
+    """Return NumPy's context variable for floating-point errors, and a value for the variable."""
     context = Context()
     context.run(sys.modules["numpy"].seterr, **settings)
     context.run(sys.modules["numpy"].seterrcall, call)

@@ -169,14 +169,15 @@ class Needs(NamesRole):
                 waiting += known.needs
             elif value is not arriving.ABSENT or key in self.sent_names.known:
                 fresh.append(key)
-            # Nothing is sent: the name is a builtin, or an initializer defines it in the worker.
+            # Nothing is sent: the name is a builtin, or an initializer defines the name in the
+            # worker.
             else:
                 self.absent.add(key)
         if fresh:
             self._make_unit(fresh)
 
     def look(self, key: Key) -> tuple[Known | None, object]:
-        """Return the record of a name (None if its value has changed), and its present value."""
+        """Return a name's record (None if the value has changed), and the name's present value."""
         known = self.sent_names.known.get(key)
         value = key[0].dict.get(key[1], arriving.ABSENT)
         return (known if known is not None and known.is_current(value) else None), value
@@ -219,7 +220,7 @@ class Needs(NamesRole):
                     # Cloudpickle pickles the value, or raises an error that says why it cannot.
                     light = False
                 elif not careful:
-                    # If an attribute of a class cannot be pickled, it is left out from now on.
+                    # From now on, attributes of classes that cannot be pickled are left out.
                     careful = True
                 else:
                     unsent[error.key] = error.why
@@ -486,7 +487,7 @@ class _Writer(NamesRole):
         return {space for space, _ in self.made}
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
-        """Record that the value being pickled needs these global names, and pickle them, too."""
+        """Record that the value being pickled needs these names; pickle their values, too."""
         where = self._namespace_to_send(space)
         if where is not None:
             for name in names:

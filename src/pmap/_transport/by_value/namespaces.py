@@ -28,8 +28,8 @@ class Namespace:
         self.number: int = next(_numbers)
 
 
-# Namespaces by the id of their dict. A namespace keeps its dict alive, so the id belongs to no
-# other dict.
+# Each namespace, by the id of the namespace's dict. A namespace keeps its dict alive, so no other
+# dict can get this id.
 _by_id: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 _by_number: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 
@@ -53,7 +53,8 @@ def namespace_of(space: dict[str, Any]) -> Namespace | None:
         if not isinstance(own, str) or travels_by_name(own):
             return None
         if own not in MAIN_MODULES and getattr(sys.modules.get(own), "__dict__", None) is not space:
-            # These globals have a module's name in them, but are not the `__dict__` of that module.
+            # The globals `space` contain the name of a module, but are not the `__dict__` of that
+            # module.
             return None
         found = register(Namespace(space, own))
     return found

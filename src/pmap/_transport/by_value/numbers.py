@@ -13,7 +13,7 @@ from itertools import count
 from .. import process_role
 
 OLDEST = float("-inf")  # lower than all numbers that `Numbers` gives
-# How many numbers the workers of one depth of nesting have for themselves.
+# How many numbers are reserved for the workers of one depth of nesting.
 _FOR_EACH = 1 << 40
 
 

@@ -94,7 +94,7 @@ def digest(value: object, met: list[tuple[dict[str, Any], str]] | None = None) -
 
 
 class Sender(Role):
-    """Tells a pickler which modules others cannot import, so that their contents are sent."""
+    """Tells a pickler which modules other processes lack, so that their contents are sent."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return number and name of the module with these globals, if it travels by value."""

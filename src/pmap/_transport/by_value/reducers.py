@@ -243,8 +243,8 @@ def _module(role: Role, given: ModuleType) -> Any:
 def _code(_: Role, code: CodeType) -> Any:
     data = marshal.dumps(code)
     if marshal.loads(data) != code:
-        # The code object has constants that Python's compiler does not make. `marshal` changes
-        # them, so cloudpickle has to write the code object.
+        # The code object has constants that Python's compiler does not make. `marshal` would change
+        # these constants, so cloudpickle has to write the code object.
         raise RefusedError
     return marshal.loads, (data,)
 
@@ -452,7 +452,6 @@ class LightPickler(Pickler):
         super().__init__(file, protocol, buffer_callback=buffer_callback)
         self._role = role
 
-    # Pickle calls `reducer_override` for all objects but plain scalars and its own types of
-    # containers.
+    # Pickle calls `reducer_override` for all objects except plain scalars and built-in containers.
     def reducer_override(self, obj: object) -> Any:
         return reduced(self._role, obj, light=True)

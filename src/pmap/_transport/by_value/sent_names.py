@@ -55,8 +55,8 @@ class Unit:
         self.number: int = next(_units)
         # The pickles of all values of the unit, one behind the other.
         self.payload: Payload = Payload(b"")
-        # The versions of the values, in the order of the pickles. (A version is a number for one
-        # value of a name.)
+        # The versions of the unit's values, in the order of the values' pickles. (A version is a
+        # number for one value of a name.)
         self.versions: list[int] = []
         # The versions of those values of the unit that are functions, classes and the like.
         self.definitions: list[int] = []
@@ -121,9 +121,9 @@ class Known:
         # `place` is the id (address) of the value: if the name refers to another object later, that
         # counts as another value. `place` is None if objects of the value's class cannot change.
         self.place: int | None = None if id(type(value)) in _CONSTANT else id(value)
-        # Two ways to see without a fingerprint that nothing has changed: `constant` is the value
-        # itself, if it can never change, else `_VARIES`; `shape` is all that can change of a simple
-        # function.
+        # Two ways to see without a fingerprint that the value has not changed: `constant` is the
+        # value itself if the value can never change, else `_VARIES`; `shape` is all that can change
+        # of a simple function.
         self.constant: object = value if is_scalar(value) else _VARIES
         self.shape: tuple[object, ...] | None = None
         if self.held is not None and isinstance(value, FunctionType):
@@ -228,7 +228,7 @@ class SentNames:
         """
         self.inherits = inherits
         self.imports = imports
-        # This attribute keeps the script's namespace alive: a new one would get a new number.
+        # This attribute keeps the script's namespace alive: a new namespace would get a new number.
         self.main: Namespace | None = namespace_of_script()
         self.known: dict[Key, Known] = {}
         self.has_shared: bool = False  # whether any handle that `share` has made was sent
@@ -279,8 +279,8 @@ class SentNames:
             if known.held is not None:
                 try:
                     _defined[known.version] = known.held
-                except TypeError:  # the object allows no weak reference, so it is not remembered
-                    pass
+                except TypeError:
+                    pass  # the object allows no weak reference, so the object is not remembered
         for space, _ in made:
             self._spaces.pop(space, None)
             self._spaces[space] = None
@@ -294,7 +294,7 @@ class SentNames:
 
     def forget(self, units: Container[int]) -> None:
         """Forget what was sent with these units, because a worker could not load them."""
-        present = self.known.copy()  # copied in one step, because other threads may add names
+        present = self.known.copy()  # `names` is copied in one step: other threads may add names
         self.known = {
             key: known for key, known in present.items() if known.unit.number not in units
         }

@@ -70,7 +70,7 @@ def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
 
 
 def reduce_bare(obj: object) -> Any:
-    """Return what pickle is to write for a bare ``object()``, so that each process has it once."""
+    """Return what pickle is to write for a bare ``object()``; each process has only one of it."""
     known = _bare.get(id(obj))
     key = _note_bare(obj, _home_of(obj) or os.urandom(12).hex()) if known is None else known[1]
     return make_bare, (key,)
