@@ -33,10 +33,10 @@ _MOST_LOOKS: Final = 200
 # before the look. If a look takes longer, other processes need this processor. To let them run
 # before each look takes longer than to sleep and be woken. The look itself takes 3 us.
 _CROWDED: Final = 0.00003
-# If a thread has stayed awake and no event has come, it sleeps at once in at most this many of the
-# next waits. If staying awake is always in vain, it costs 0.15 us per wait on average, or 10 us per
-# wait if the thread loses a time slice of 10 ms to another process each time. A thousand waits in
-# which the thread sleeps, but could have stayed awake, take 0.15 s together.
+# If a thread has stayed awake and no event has come, it sleeps immediately in at most this many of
+# the next waits. If staying awake is always in vain, it costs 0.15 us per wait on average, or 10 us
+# per wait if the thread loses a time slice of 10 ms to another process each time. A thousand waits
+# in which the thread sleeps, but could have stayed awake, take 0.15 s together.
 _MOST_ASLEEP: Final = 1023
 
 

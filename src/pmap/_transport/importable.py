@@ -204,7 +204,7 @@ def _look_at(name: str, module: ModuleType) -> None:
         _modules.by_value.add(name)
     # Another thread may add names to `by_value` at the same time, and then the older of two tuples
     # of these names may be stored last. So each thread checks after its store that the stored tuple
-    # has all names. If not, the thread stores another tuple.
+    # has all names. If the tuple lacks a name, the thread stores another tuple.
     names: set[str] = set()
     while names != _modules.by_value or len(names) != len(_modules.literal):
         names = _modules.by_value.copy()

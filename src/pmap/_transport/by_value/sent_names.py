@@ -294,7 +294,7 @@ class SentNames:
 
     def forget(self, units: Container[int]) -> None:
         """Forget what was sent with these units, because a worker could not load them."""
-        present = self.known.copy()  # `names` is copied in one step: other threads may add names
+        present = self.known.copy()  # copied in one step: another thread may add names to `known`
         self.known = {
             key: known for key, known in present.items() if known.unit.number not in units
         }
