@@ -16,10 +16,10 @@ from pmap._transport.by_value import arriving, fingerprints
 from pmap._transport.by_value.baseline import Baseline
 from pmap._transport.by_value.blame import where_it_fails
 from pmap._transport.by_value.fingerprints import fingerprint_of
-from pmap._transport.by_value.names import Needs, UnsentNameError
+from pmap._transport.by_value.names import Needs
 from pmap._transport.by_value.namespaces import Namespace, namespace_of
 from pmap._transport.by_value.picklers import digest
-from pmap._transport.by_value.sent_names import SentNames
+from pmap._transport.by_value.sent_names import SentNames, UnsentNameError
 from pmap._transport.by_value.shared import Shared
 from pmap._transport.values import parts
 
