@@ -157,6 +157,7 @@ class Nothing:
     def __bool__(self): return False
 NOTHING, BARE, ROWS, TABLE = Nothing(), object(), [1], {"a": 1}
 def plain_default(x, s=NOTHING): return s is NOTHING
+library.shutdown()
 one(abs, [1])
 def late(x, s=NOTHING, b=BARE, *, both=(BARE, NOTHING)):
     return s is NOTHING is both[1] and b is BARE is both[0]
