@@ -151,4 +151,34 @@ def look(item): return item.step, item is not model
 for step in (1, 2):
     model.step = step
     check("an item", one(look, [model]), [(step, True)])
+
+# --- what is defined after the workers have begun ---
+class Nothing:
+    def __bool__(self): return False
+NOTHING, BARE, ROWS, TABLE = Nothing(), object(), [1], {"a": 1}
+def plain_default(x, s=NOTHING): return s is NOTHING
+library.shutdown()
+one(abs, [1])
+def late(x, s=NOTHING, b=BARE, *, both=(BARE, NOTHING)):
+    return s is NOTHING is both[1] and b is BARE is both[0]
+def late_rows(x, rows=ROWS, *, table=TABLE): return rows is ROWS and table is TABLE
+def hold_rows(rows):
+    def inner(x): return rows is ROWS
+    return inner
+late_held = hold_rows(ROWS)
+by_name = {"row": lambda x, rows=ROWS: rows is ROWS, "table": lambda x, *, t=TABLE: t is TABLE}
+LATE = {
+    "late": late, "late rows": late_rows, "late closure": late_held,
+    "no name": (lambda: lambda x, rows=ROWS: rows is ROWS)(), "no name, held": hold_rows(ROWS),
+    "partial": functools.partial(lambda rows, x: rows is ROWS, ROWS),
+    "named partial": functools.partial(lambda x, t: t is TABLE, t=TABLE),
+    "in a table": lambda x: by_name["row"](x) and by_name["table"](x), "earlier": plain_default,
+}
+check("serially, late", [label for label, f in LATE.items() if f(1) is not True], [])
+check("late", differ(LATE), [])
+library.shutdown()
+one(abs, [1])
+check("after a new fork", differ(LATE), [])
+ROWS.append(2)
+check("changed since", differ(LATE), [])
 """

@@ -371,4 +371,47 @@ import struct
 packing = struct.Struct("<h")
 check("a struct", pmap(lambda x: packing.pack(x), [1]), [b"\\x01\\x00"])
 check("no module has found it", pmap(lambda x: __spec__, [1]), [__spec__])
+
+# --- classes that have objects of their own class, and no name at the top of the script ---
+def with_own_objects():
+    class Level:
+        def __init__(self, n): self.n = n
+    Level.low, Level.high = Level(1), Level(9)
+    Level.by_number = {level.n: level for level in (Level.low, Level.high)}
+    return Level
+Level = with_own_objects()
+def level(n): return Level.by_number[n] is Level.high, type(Level.low) is Level
+check("objects of its own", pmap(level, [1, 9]), [(False, True), (True, True)])
+Level.low.n = 2
+check("a change in one", pmap(lambda _: Level.low.n, [1]), [2])
+from unittest.mock import MagicMock, Mock
+double = Mock(return_value=4)
+magic = MagicMock()
+magic.part.return_value = 5
+check("mocks", pmap(lambda x: (double(x), magic.part(x)), [1]), [(4, 5)])
+
+# --- pickled as the program has registered with copyreg, also by code of the item ---
+import copy, copyreg
+class Reduced:
+    def __init__(self, n): self.n = n
+copyreg.pickle(Reduced, lambda one: (Reduced, (one.n * 2,)))
+def copied(n): return copy.copy(Reduced(n)).n, pickle.loads(pickle.dumps(Reduced(n))).n
+check("copyreg", pmap(copied, [1]), [(2, 2)])
+copyreg.pickle(Reduced, lambda one: (Reduced, (one.n * 3,)))
+check("copyreg, changed", pmap(copied, [1]), [(3, 3)])
+class Proxy:
+    __class__ = property(lambda self: int)
+    def __init__(self, n): self.n = n
+proxy = Proxy(3)
+check("another __class__", pmap(lambda x: (isinstance(proxy, int), type(proxy).__name__, proxy.n), [1]), [(True, "Proxy", 3)])
+
+# --- a logger of a class of the script ---
+import logging
+class Loud(logging.Logger):
+    def shout(self, text): return text.upper() + self.mark
+logging.setLoggerClass(Loud)
+loud = logging.getLogger("loud")
+logging.setLoggerClass(logging.Logger)
+loud.mark = "!"
+check("a logger", pmap(lambda x: (loud.shout(x), logging.getLogger("loud") is loud), ["a"]), [("A!", True)])
 """

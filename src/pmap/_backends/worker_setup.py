@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from .._calls.describe import name_of
 from .._jobs.reports import streams_of_caller
 from .._transport import process_role, protocol
-from .._transport.by_value.names import Needs, UnsentNameError
+from .._transport.by_value.names import Needs
+from .._transport.by_value.sent_names import UnsentNameError
 from .._transport.environment import limited
 from .._transport.exceptions import describe
 from .._transport.framing import frame_of_entries

@@ -76,7 +76,7 @@ def unsent_function(work: Work, error: BaseException) -> PmapError:
     """
     from .._multiprocessing_errors import NotPicklableError
     from .._transport.by_value.blame import where_it_fails
-    from .._transport.by_value.names import UnsentNameError
+    from .._transport.by_value.sent_names import UnsentNameError
 
     why = error.why if isinstance(error, UnsentNameError) else error
     where = where_it_fails(work.call.function, work.function_name, why)

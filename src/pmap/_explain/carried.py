@@ -9,8 +9,8 @@ from typing import NamedTuple
 from .._calls.call import Kind
 from .._calls.describe import name_of
 from .._transport.by_value.blame import children_of, where_it_fails
-from .._transport.by_value.names import Needs, UnsentNameError
-from .._transport.by_value.sent_names import SentNames
+from .._transport.by_value.names import Needs
+from .._transport.by_value.sent_names import SentNames, UnsentNameError
 from .._transport.exceptions import describe
 from .trial import pickled
 

@@ -16,10 +16,10 @@ from pmap._transport.by_value import arriving, fingerprints
 from pmap._transport.by_value.baseline import Baseline
 from pmap._transport.by_value.blame import where_it_fails
 from pmap._transport.by_value.fingerprints import fingerprint_of
-from pmap._transport.by_value.names import Needs, UnsentNameError
+from pmap._transport.by_value.names import Needs
 from pmap._transport.by_value.namespaces import Namespace, namespace_of
 from pmap._transport.by_value.picklers import digest
-from pmap._transport.by_value.sent_names import SentNames
+from pmap._transport.by_value.sent_names import SentNames, UnsentNameError
 from pmap._transport.by_value.shared import Shared
 from pmap._transport.values import parts
 
@@ -368,3 +368,36 @@ def test_a_large_value_is_looked_at_in_the_quicker_way(monkeypatch: pytest.Monke
     assert fingerprint_of(value, digest, before) == before
     assert versions[:3] == [4, 4, 2]
     del held, space
+
+
+class Enough(BaseException):
+    """Raised when an object was pickled so often that it would go on without end."""
+
+
+class Counted:
+    """An object that counts how often it is pickled."""
+
+    times = 0
+
+    def __reduce__(self) -> tuple[type["Counted"], tuple[()]]:
+        Counted.times += 1
+        if Counted.times > 100:
+            raise Enough
+        return Counted, ()
+
+
+def test_a_class_with_objects_of_its_own_is_looked_at_a_few_times() -> None:
+    class Level:
+        counted = Counted()
+        low: object
+        high: object
+        by_name: object
+
+    Level.low, Level.high = Level(), Level()
+    Level.by_name = {"low": Level.low, "high": Level.high}
+    space = script()
+    space["Level"] = Level
+    Level.__module__ = "__main__"
+    Counted.times = 0
+    assert needs_of(SentNames(), space, "Level").names
+    assert 1 <= Counted.times <= 20

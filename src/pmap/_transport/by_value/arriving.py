@@ -395,6 +395,11 @@ def module(name: str) -> object:
     return sys.modules[name]
 
 
+def new_object(cls: type, arguments: tuple[object, ...], named: dict[str, object]) -> object:
+    """Return a new object of the class `cls`, whose `__init__` is not called."""
+    return cls.__new__(cls, *arguments, **named)
+
+
 def lazy_import(statement: str, name: str) -> object:
     """Return what a lazy import statement of Python 3.15 binds to `name`."""
     space: dict[str, object] = {}

@@ -19,7 +19,13 @@ from types import FunctionType
 from weakref import WeakValueDictionary, ref
 
 from . import arriving
-from .fingerprints import attributes_of, registered, registered_with
+from .fingerprints import (
+    attributes_of,
+    reducer_of,
+    registered,
+    registered_with,
+    values_of,
+)
 from .globals_of import is_made_by_a_program, named_in
 from .numbers import OLDEST, FallingNumbers
 from .role import Role
@@ -66,7 +72,8 @@ _sent = _OfClasses()
 _arrived = _OfClasses()
 _serials = FallingNumbers()
 
-_CORE = ("__module__", "__slots__")
+# Attributes that a class has from the moment it is made: they cannot be set later.
+_CORE = ("__module__", "__slots__", "__class__")
 _unset = object()
 # Names of types of class attributes that only a metaclass written in C (that of ctypes) can make.
 _MADE_IN_C = frozenset({"CField"})
@@ -132,15 +139,21 @@ def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, 
         for hints in ("__annotations__", "__annotations_cache__"):
             role.needs(space, named_in(vars(cls).get(hints)), strict=False)
     attributes: dict[str, tuple[int, object]] = {}
-    for name, (_, serial) in _serials_of(cls, role).items():
-        value = vars(cls)[name]
-        attributes[name] = serial, _sendable(role, cls, name, value) if role.careful else value
+    if role.sends:
+        for name, (_, serial) in _serials_of(cls, role).items():
+            value = vars(cls)[name]
+            attributes[name] = serial, _sendable(role, cls, name, value) if role.careful else value
+    else:
+        # This pickle is only for a digest, and has the values of the attributes. The serial numbers
+        # would take a digest of each value, and so on without end where an attribute of a class is
+        # an instance of the class.
+        attributes = {name: (0, value) for name, value in values_of(cls)}
     if type(cls) is not type and not is_made_by_a_program(type(cls)):
         return _by_its_metaclass(cls, attributes, core)
     # The id (address) of the class is sent, too: a forked worker has the class at the same address,
     # and recognises the class by the address.
     arguments = _key(cls), id(cls), where, type(cls), cls.__name__, cls.__bases__, core
-    state = attributes, registered(cls), registered_with(cls)
+    state = attributes, registered(cls), registered_with(cls), reducer_of(cls)
     return make_class, arguments, state, None, None, fill_class
 
 
@@ -293,9 +306,9 @@ def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any])
         type.__setattr__(hears, "__init_subclass__", method)
 
 
-def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any]]) -> None:
+def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any], Any]) -> None:
     """Set those attributes of a class that are missing here or that the sender has changed."""
-    attributes, others, abstracts = state
+    attributes, others, abstracts, reducer = state
     arrived = _arrived.get(cls)
     if arrived is None:
         # This process has defined the class, and sent it: the attributes that the class has in this
@@ -320,6 +333,10 @@ def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any]]) ->
     if missing is not _unset:
         cls.__abstractmethods__ = missing
     _register([(cls, other) for other in others] + [(one, cls) for one in abstracts])
+    if reducer is not None:
+        import copyreg
+
+        copyreg.dispatch_table[cls] = reducer
 
 
 def _register(pairs: list[tuple[Any, type]]) -> None:

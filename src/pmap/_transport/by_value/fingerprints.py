@@ -51,7 +51,7 @@ _SWIFT = 4
 # Attributes of a class that are not sent with its other attributes: Python makes them for each
 # class, or they are sent in another way.
 _NOT_SENT = frozenset(
-    ("__dict__", "__weakref__", "_abc_impl", "__module__", "__qualname__", "__slots__")
+    ("__dict__", "__weakref__", "_abc_impl", "__module__", "__qualname__", "__slots__", "__class__")
 )
 # Attributes of a class that are compared by the identity of their values. In the last two
 # attributes Python 3.14 keeps the function that makes annotations, and the annotations that were
@@ -195,6 +195,17 @@ def attributes_of(cls: type, digest: Digest) -> list[tuple[str, Fingerprint]]:
     return _attributes(cls, digest, ())
 
 
+def values_of(cls: type) -> list[tuple[str, Any]]:
+    """Return the attributes of the class `cls` that are sent with it, with their values."""
+    found: list[tuple[str, Any]] = []
+    for name, value in list(vars(cls).items()):
+        kind = type(_object(value))
+        slot = kind is MemberDescriptorType or kind is GetSetDescriptorType
+        if name not in _NOT_SENT and not (slot and untyped(value).__objclass__ is cls):
+            found.append((name, value))
+    return found
+
+
 def is_plain(value: object) -> bool:
     """Return whether `value` is plain, as far as a search of a few levels of containers shows."""
     return id(type(value)) in _PLAIN or _all_plain(value, 0)
@@ -320,8 +331,17 @@ def _of_part(value: object, digest: Digest, inside: tuple[object, ...]) -> Finge
 def _about(cls: type) -> Fingerprint:
     """Return those parts of a class itself that are compared: names, bases, registrations."""
     bases = [id(base) for base in cls.__bases__]
-    others = [id(other) for other in (*registered(cls), *registered_with(cls))]
+    others = [id(other) for other in (*registered(cls), *registered_with(cls), reducer_of(cls))]
     return cls.__name__, cls.__qualname__, bases, others
+
+
+def reducer_of(cls: type) -> Any:
+    """Return the function that the program has registered with `copyreg` for `cls`, or None."""
+    copyreg = sys.modules.get("copyreg")
+    try:
+        return None if copyreg is None else copyreg.dispatch_table.get(cls)
+    except Exception:  # the metaclass has no hash, or an `__eq__` that fails
+        return None
 
 
 def registered(cls: type) -> list[type]:
@@ -381,13 +401,11 @@ def _attributes(
     # are compared by identity.
     fixed = "_member_map_" in vars(cls)
     found: list[tuple[str, Fingerprint]] = []
-    for name, value in list(vars(cls).items()):
-        kind = type(_object(value))
-        slot = kind is MemberDescriptorType or kind is GetSetDescriptorType
-        if name in _NOT_SENT or (slot and untyped(value).__objclass__ is cls):
-            continue
+    for name, value in values_of(cls):
         if fixed or name in _FOR_GOOD:
-            inner = [*value, *map(id, value.values())] if kind is dict else None
+            inner: object = None
+            if type(_object(value)) is dict:
+                inner = [*value, *map(id, value.values())]
             found.append((name, (id(value), inner)))
         else:
             found.append((name, _of_part(value, digest, inside)))

@@ -40,6 +40,7 @@ from .globals_of import (
     submodules,
 )
 from .handover import reduce_shared
+from .instances import reduce_instance, says_how
 from .role import Role, is_handle
 
 TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
@@ -143,6 +144,8 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
             return how
     if is_handle(kind):
         return role.shared(obj)
+    if kind.__name__ == "partial" and kind.__module__ == "functools":
+        return _partial(role, obj)
     base = _descriptor_base(kind)
     if base is not None:
         from .class_descriptors import reduce_descriptor
@@ -155,15 +158,19 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
     if isinstance(obj, BaseException) and (role.skips_init or not travels_by_name(kind.__module__)):
         return taken_apart(obj) or NotImplemented
     if not travels_by_name(kind.__module__):
-        if "_member_map_" in vars(kind):
-            from .classes import reduce_member
-
-            return reduce_member(obj)
-        return role.global_value(obj) or _of_its_own_class(role, obj, kind)
+        return _of_a_class_by_value(role, obj, kind)
     is_hint = kind.__name__ in _HINTS and kind.__module__ in ("types", "typing")
     if light and not is_hint and kind.__module__.partition(".")[0] not in _LEFT_ALONE:
         raise RefusedError
     return NotImplemented
+
+
+def _of_a_class_by_value(role: Role, obj: object, kind: type) -> Any:
+    if "_member_map_" in vars(kind):
+        from .classes import reduce_member
+
+        return reduce_member(obj)
+    return role.global_value(obj) or reduce_instance(role, obj, kind)
 
 
 def _descriptor_base(kind: type) -> type | None:
@@ -174,32 +181,8 @@ def _descriptor_base(kind: type) -> type | None:
     functools: Any = sys.modules.get("functools")
     for base in (property, classmethod, staticmethod, getattr(functools, "cached_property", None)):
         if base is not None and kind is not base and issubclass(kind, base):
-            return None if _says_how(kind) else base
+            return None if says_how(kind) else base
     return None
-
-
-def _of_its_own_class(role: Role, obj: object, kind: type) -> Any:
-    """Return what pickle is to write for an instance of a class that other processes lack."""
-    if not _says_how(kind) or kind in _dispatch_table():
-        return NotImplemented
-    from .singles import reduce_single
-
-    module = sys.modules.get(kind.__module__)
-    return reduce_single(role, obj, None if module is None else vars(module))
-
-
-def _says_how(kind: type) -> bool:
-    """Return whether the program's own class statements define how `kind` is pickled."""
-    for cls in kind.__mro__:
-        for name in ("__reduce_ex__", "__reduce__"):
-            if name in vars(cls):
-                return type(vars(cls)[name]) is FunctionType
-    return False
-
-
-def _dispatch_table() -> dict[type, object]:
-    copyreg = sys.modules.get("copyreg")
-    return {} if copyreg is None else copyreg.dispatch_table
 
 
 # The ids of the types of None, Ellipsis and NotImplemented, which pickle itself can write.
@@ -249,14 +232,46 @@ def _code(_: Role, code: CodeType) -> Any:
     return marshal.loads, (data,)
 
 
-def _cell(_: Role, cell: CellType) -> Any:
+def _cell(role: Role, cell: CellType) -> Any:
     try:
         contents = cell.cell_contents
     except ValueError:
         return functions.make_cell, ()
     # The cell gets its contents after pickle has put the cell into the memo: the contents may refer
     # to the cell.
-    return functions.make_cell, (), (contents,), None, None, functions.fill_cell
+    state = (_as_global(role, contents),)
+    return functions.make_cell, (), state, None, None, functions.fill_cell
+
+
+class _Written:
+    """Takes the place of an object in what is given to pickle, which writes `reduced` for it."""
+
+    def __init__(self, reduced: tuple[object, ...]) -> None:
+        self.reduced = reduced
+
+
+def _as_global(role: Role, value: object) -> object:
+    """Return `value`, or a reference to it if it is a container that a global name has.
+
+    Pickle does not ask a pickler about plain containers. So a function that refers to one by a
+    default or a closure, and to the same one by a global name, would have two of them.
+    """
+    found = role.global_container(value) if type(value) in _CONTAINERS else None
+    return value if found is None else _Written(found)
+
+
+_CONTAINERS = (list, dict, set, bytearray)
+
+
+def _partial(role: Role, given: Any) -> Any:
+    """Return what pickle is to write for a `functools.partial`."""
+    if not any(type(value) in _CONTAINERS for value in (*given.args, *given.keywords.values())):
+        return NotImplemented
+    for space, names in names_used(given.func):
+        role.needs(space, names, strict=False)
+    arguments = tuple([_as_global(role, value) for value in given.args])
+    named = {name: _as_global(role, value) for name, value in given.keywords.items()}
+    return type(given), (given.func,), (given.func, arguments, named, given.__dict__ or None)
 
 
 def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
@@ -284,6 +299,11 @@ def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
         make = functions.make_function, (given, *where, closure)
         if role.forks:
             make = functions.make_function, (given, *where, closure, id(function))
+    if function.__defaults__:
+        slots["__defaults__"] = tuple([_as_global(role, one) for one in function.__defaults__])
+    named = function.__kwdefaults__
+    if named:
+        slots["__kwdefaults__"] = {name: _as_global(role, one) for name, one in named.items()}
     modules = submodules(code, values)
     for module, used in _modules_by_value(code, values):
         role.needs(vars(module), used, strict=False)
@@ -435,6 +455,7 @@ _HOW: dict[type, Callable[[Role, Any], Any]] = {
     staticmethod: _wrapped,
     MemberDescriptorType: _descriptor,
     GetSetDescriptorType: _descriptor,
+    _Written: lambda _, given: given.reduced,
 }
 _BY_TYPE: dict[int, Callable[[Role, Any], Any]] = {id(kind): how for kind, how in _HOW.items()}
 

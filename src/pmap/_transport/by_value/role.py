@@ -70,6 +70,13 @@ class Role:
         """
         return None
 
+    def global_container(self, obj: object) -> Any:
+        """Return what to write for a list or the like that is the value of a global; None: itself.
+
+        Only the globals count that functions in the pickle look up.
+        """
+        return None
+
     def shared(self, handle: Any) -> Any:
         """Return what to write for a `Shared`, which is a handle that `share` has made."""
         from .shared import Shared

@@ -44,6 +44,24 @@ _versions = Numbers()
 _units = Numbers()
 
 
+class UnsentNameError(Exception):
+    """Raised for a global name that a function uses and whose value cannot be pickled."""
+
+    def __init__(self, name: str, why: Exception) -> None:
+        super().__init__(name, why)
+        self.name = name
+        self.why = why
+
+
+class UnsentError(Exception):
+    """Raised while a unit is written: the value of a name cannot be pickled."""
+
+    def __init__(self, key: Key, why: Exception) -> None:
+        super().__init__(key, why)
+        self.key = key
+        self.why = why
+
+
 class Unit:
     """A unit: the values of several global names, pickled together."""
 

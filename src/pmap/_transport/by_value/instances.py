@@ -1,0 +1,97 @@
+"""What pickle is to write for instances of classes that other processes cannot import."""
+
+from __future__ import annotations
+
+import sys
+from types import FunctionType
+
+from . import arriving
+from .fingerprints import reducer_of
+from .role import Role
+
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
+if TYPE_CHECKING:
+    from typing import Any
+
+# The attributes that `logging` gives to each logger. Those of the receiver's own logger count.
+_OF_LOGGING = frozenset(
+    {
+        *("name", "level", "parent", "propagate", "handlers", "disabled", "filters", "manager"),
+        *("_cache", "root"),
+    }
+)
+
+
+def reduce_instance(role: Role, obj: object, kind: type) -> Any:
+    """Return what pickle is to write for an instance of a class that other processes lack."""
+    if not says_how(kind):
+        return _with_its_real_class(obj, kind)
+    if reducer_of(kind) is not None:
+        return NotImplemented
+    logging: Any = sys.modules.get("logging")
+    if issubclass(kind, getattr(logging, "Logger", ())):
+        found = _reduce_logger(obj)
+        if found is not None:
+            return found
+    from .singles import reduce_single
+
+    module = sys.modules.get(kind.__module__)
+    return reduce_single(role, obj, None if module is None else vars(module))
+
+
+def says_how(kind: type) -> bool:
+    """Return whether the program's own class statements define how `kind` is pickled."""
+    for cls in kind.__mro__:
+        for name in ("__reduce_ex__", "__reduce__"):
+            if name in vars(cls):
+                return type(vars(cls)[name]) is FunctionType
+    return False
+
+
+def _with_its_real_class(obj: object, kind: type) -> Any:
+    """Return what pickle is to write for an object whose attribute `__class__` is another class.
+
+    Such an object takes the place of another, as mocks and proxies do. Pickle itself refuses it.
+    """
+    said_by = next(cls for cls in kind.__mro__ if "__class__" in vars(cls))
+    if said_by is object or reducer_of(kind) is not None:
+        return NotImplemented
+    reduced: Any = obj.__reduce_ex__(5)
+    if isinstance(reduced, str) or reduced[1][:1] != (kind,):
+        return NotImplemented
+    _, *arguments = reduced[1]
+    given: Any = arguments
+    if reduced[0].__name__ != "__newobj_ex__":
+        given = arguments, {}
+    return arriving.new_object, (kind, *given), *reduced[2:]
+
+
+# --- loggers of a class of the script ------------------------------------------------------------
+
+
+def _reduce_logger(given: object) -> Any:
+    """Return what pickle is to write for a logger of a class of the script.
+
+    None means that the class says itself how it is pickled, or that `logging` does not know the
+    logger by its name.
+    """
+    logger: Any = given
+    kind: Any = type(given)
+    plain: Any = sys.modules["logging"].Logger
+    if kind.__reduce__ is not plain.__reduce__ or kind.__reduce_ex__ is not plain.__reduce_ex__:
+        return None
+    if logger.manager.loggerDict.get(logger.name) is not logger:
+        return None
+    attributes: dict[str, object] = logger.__dict__
+    own = {name: value for name, value in attributes.items() if name not in _OF_LOGGING}
+    return make_logger, (kind, logger.name), own or None
+
+
+def make_logger(kind: type, name: str) -> Any:
+    """Return this process's logger of that name, which is of the class `kind` from now on."""
+    import logging
+
+    logger: Any = logging.getLogger(name)
+    if type(logger) is logging.Logger:
+        logger.__class__ = kind
+    return logger
