@@ -28,7 +28,7 @@ from .._jobs.stream_job import StreamJob
 from .._scheduling import events as e
 from .._scheduling.chunk_sizes import worth_ahead
 from . import outcomes
-from .kept_calls import begin_keeping, submit_kept
+from .kept_calls import begin_keeping, sort_in, submit_kept
 from .leadership import Leadership
 from .process_end import ProcessEnd, engines
 from .shown_progress import watch_no_more, watch_progress
@@ -110,7 +110,7 @@ class Driver:
 
     def submit(self, call: Call) -> Job:
         """Start `call` and return its job at once."""
-        job = self._enter(call)
+        job = self._enter(call, may_wait=True)
         if not job.over:
             try:
                 self._leadership.ensure_leader()
@@ -163,7 +163,7 @@ class Driver:
             if ended:
                 stream_job.expected = stream_job.read
             if given is not None:
-                self._state.sort_in(stream_job, len(items), given)
+                sort_in(self._state, stream_job, len(items), given)
             elif items:
                 self._state.handle(e.InputArrived(number, len(items)))
             if ended:
@@ -230,7 +230,7 @@ class Driver:
 
     def calls(self) -> dict[int, Job]:
         """Return the calls in progress as jobs, by their numbers."""
-        return self._state.jobs.copy()
+        return self._state.jobs | {job.number: job for job in self._state.singles.asked.copy()}
 
     def close(self) -> None:
         """Take no more calls; stop the workers when all jobs are over."""
@@ -373,7 +373,8 @@ class Driver:
         if self._state.closed:
             raise PoolClosedError(f"the pool takes no more work: {self._state.closed}")
 
-    def _enter(self, call: Call) -> Job:
+    def _enter(self, call: Call, *, may_wait: bool = False) -> Job:
+        # `may_wait`: the job may be left for the engine's loop, if all workers are full.
         self.take_no_more()
         job = Job(next(_numbers), call, self)
         if call.trace is not None:
@@ -383,8 +384,14 @@ class Driver:
                 submit_kept(job, self._state)
             return job
         if not call.items or self._pack(job):
-            self._state.inbox.append(partial(self._state.submit, job))
-            self._state.enter()
+            state = self._state
+            # Requests in the inbox come first.
+            if may_wait and not state.inbox and state.singles.ask(job):
+                if state.singles.full:
+                    return job
+            else:
+                state.inbox.append(partial(state.submit, job))
+            state.enter()
         return job
 
     def _pack(self, job: Job) -> bool:
@@ -449,9 +456,8 @@ class Driver:
         """
 
         def withdraw() -> None:
-            unsent = [
-                number for number in self._state.jobs if not self._state.scheduler.where(number)
-            ]
+            where = self._state.scheduler.where
+            unsent = [number for number in self._state.jobs if not where(number)]
             spared = {*unsent[: self._state.scheduler.starting]}
             # The last job is cancelled first. Otherwise the cancellation of an earlier job could
             # free a worker, and the worker would begin a later job.
@@ -467,9 +473,8 @@ class Driver:
 
         def check_deadline() -> None:
             nonlocal begun
-            begun = any(
-                place < self.backend.begun(w) for w, place in self._state.scheduler.where(number)
-            )
+            where = self._state.scheduler.where(number)
+            begun = any(place < self.backend.begun(worker) for worker, place in where)
 
         number = job.number
         self._do_and_wait(job, check_deadline)
