@@ -95,10 +95,12 @@ class SingleCalls:
 
     def finish(self, numbers: list[int]) -> None:
         """Let jobs be over: they have their results."""
-        pop, over, release = self._jobs.pop, self._over.append, self._specs.release
+        jobs, over, release = self._jobs, self._over.append, self._specs.release
         for number in numbers:
-            job = pop(number)
+            job = jobs[number]
+            # In this order: if a signal strikes between, the job is told its end all the same.
             over(job)
+            del jobs[number]
             release(job)
 
 
