@@ -374,7 +374,6 @@ class Driver:
             raise PoolClosedError(f"the pool takes no more work: {self._state.closed}")
 
     def _enter(self, call: Call, *, may_wait: bool = False) -> Job:
-        # `may_wait`: the job may be left for the engine's loop, if all workers are full.
         self.take_no_more()
         job = Job(next(_numbers), call, self)
         if call.trace is not None:
@@ -384,8 +383,7 @@ class Driver:
                 submit_kept(job, self._state)
             return job
         if not call.items or self._pack(job):
-            state = self._state
-            # Requests in the inbox come first.
+            state = self._state  # the requests in its inbox come before this call
             if may_wait and not state.inbox and state.singles.ask(job):
                 if state.singles.full:
                     return job
@@ -434,8 +432,8 @@ class Driver:
 
     def cancel(self, job: Job) -> None:
         """Cancel a call; if another thread holds the engine's lock, that thread does it later."""
-        cancelled = e.JobCancelled(job.number, job.call.rules.kill)
-        self._state.post(lambda: self._state.handle(cancelled))
+        kill = job.call.rules.kill
+        self._state.post(lambda: self._state.handle(e.JobCancelled(job.number, kill)))
         if not job.over:
             self._leadership.ensure_leader()
 
@@ -445,8 +443,7 @@ class Driver:
 
     def withdraw(self, job: Job) -> bool:
         """Cancel a job if none of its items has begun; return whether the job is cancelled."""
-        withdrawn = e.JobWithdrawn(job.number)
-        self._do_and_wait(job, lambda: self._state.handle(withdrawn))
+        self._do_and_wait(job, lambda: self._state.handle(e.JobWithdrawn(job.number)))
         return isinstance(job.error, CancelledError)
 
     def withdraw_all(self) -> None:

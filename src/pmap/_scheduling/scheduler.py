@@ -155,7 +155,7 @@ class Scheduler:
             Close: self._on_close,
             Terminate: self._on_terminate,
             Tick: self._on_tick,
-            ItemRuns: self._on_item_runs,
+            ItemRuns: lambda event: self._deadlines.on_item_runs(event, self._now),
             ChunksReclaimed: self._on_chunks_reclaimed,
             CapacityChanged: self._on_capacity_changed,
             WorkerReady: self._workers.begin,
@@ -195,13 +195,12 @@ class Scheduler:
 
     @property
     def closed(self) -> bool:
-        """Whether no more jobs may come, as the event `Close` or `Terminate` has said."""
+        """Whether no more jobs may come."""
         return self._workers.closed
 
     @property
     def is_full(self) -> bool:
         """Whether one more job of one item would only be queued: no worker takes what waits."""
-        # An event is certain to come: all workers are busy, begin or end.
         return bool(self._jobs.turns) and len(self._workers.all) >= self._workers.limit
 
     def cost_and_read_ahead(self, id: int) -> tuple[float | None, int]:
@@ -382,7 +381,7 @@ class Scheduler:
             return
         each, size = event.elapsed / event.chunks, event.size // event.chunks
         for _ in range(event.chunks):
-            self._on_items_finished(ItemsFinished(worker.id, 1, (), each, last=True, size=size))
+            self._on_items_finished(ItemsFinished(worker.id, 1, (), each, True, size=size))
 
     def _remove_first_chunk(self, worker: Worker, event: ItemsFinished) -> None:
         """Record that a worker has finished its first chunk, and measure the cost of its items."""
@@ -465,9 +464,6 @@ class Scheduler:
         self._dispatcher.dispatch(self._now)
         if self._workers.idle and not self._jobs.turns:
             self._reclaiming.request_for_idle(self._now)
-
-    def _on_item_runs(self, event: ItemRuns) -> None:
-        self._deadlines.on_item_runs(event, self._now)
 
     # --- events of the pool --------------------------------------------------------------------
 
