@@ -27,7 +27,7 @@ class SingleCalls:
             written under the lock of the engine.
     """
 
-    __slots__ = ("_jobs", "_over", "_specs", "asked", "full")
+    __slots__ = ("_jobs", "_over", "asked", "full", "specs")
 
     def __init__(self, jobs: dict[int, Job], over: deque[Job], specs: CallSpecs) -> None:
         """Begin without jobs.
@@ -39,7 +39,7 @@ class SingleCalls:
         """
         self._jobs = jobs
         self._over = over
-        self._specs = specs
+        self.specs = specs
         self.asked: deque[Job] = deque()
         self.full = False
 
@@ -54,7 +54,7 @@ class SingleCalls:
         # is not the last one is to become it, so that the next call can share it.
         if not self.full or len(call.items) != 1 or call.rules.until or call.trace:
             return False
-        if not self._specs.is_last(job.spec):
+        if not self.specs.is_last(job.spec):
             return False
         self.asked.append(job)
         return True
@@ -80,7 +80,7 @@ class SingleCalls:
             return
         for (spec, rules), jobs in groupby(taken, _kind):
             alike = [*jobs]
-            self._specs.use(alike[0], len(alike))
+            self.specs.use(alike[0], len(alike))
             numbers = tuple([job.number for job in alike])
             yield CallsSubmitted(numbers, rules, None if spec is None else spec.key)
 
@@ -95,7 +95,7 @@ class SingleCalls:
 
     def finish(self, numbers: list[int]) -> None:
         """Let jobs be over: they have their results."""
-        jobs, over, release = self._jobs, self._over.append, self._specs.release
+        jobs, over, release = self._jobs, self._over.append, self.specs.release
         for number in numbers:
             job = jobs[number]
             # In this order: if a signal strikes between, the job is told its end all the same.

@@ -87,8 +87,7 @@ class EngineState:
         # entry stays as long as any code refers to its object.
         self.ends: WeakValueDictionary[int, WorkerEnd] = WeakValueDictionary()
         self._start_failure: WorkerEnded | None = None
-        self.specs: Final = CallSpecs(backend)
-        self.singles: Final = SingleCalls(self.jobs, self.over, self.specs)
+        self.singles: Final = SingleCalls(self.jobs, self.over, CallSpecs(backend))
         # For each traced call in progress, by the number of its job: the recording of what its
         # workers do. Most of the time the dict is empty.
         self.traced: Final[dict[int, Recording]] = {}
@@ -106,6 +105,11 @@ class EngineState:
         self.ended: threading.Event = threading.Event()
         # The background thread waits for work on this condition.
         self.parking: threading.Condition = threading.Condition()
+
+    @property
+    def specs(self) -> CallSpecs:
+        """What workers are told of functions."""
+        return self.singles.specs
 
     def holds_lock(self) -> bool:
         """Whether this thread holds the lock of the state.
