@@ -237,3 +237,77 @@ def test_small_calls_that_turn_out_to_wait_for_each_other_meet(
             calls = [pool.apply_async(met, (str(folder), f"{n}", 4)) for n in range(4)]
             assert [one.get(TIME_LIMIT) for one in calls] == [f"{n}" for n in range(4)]
             assert [one.get(TIME_LIMIT) for one in quick] == [f"{n}" for n in range(10 * MANY)]
+
+
+def left(pool: Any) -> int:
+    """Return how many calls wait for the engine's loop: the thread that asked went on at once."""
+    return len(pool._driver._state.singles.asked)
+
+
+def asked_for(pool: Any, numbers: range) -> list[Any]:
+    """Ask for calls, some of which wait for the engine's loop; it may take them at any time."""
+    later: list[Any] = []
+    most = 0
+    for number in numbers:
+        later.append(pool.apply_async(abs, (-number,)))
+        most = max(most, left(pool))
+    assert most
+    return later
+
+
+def test_calls_that_are_asked_for_while_workers_are_busy_wait_for_the_loop(tmp_path: Path) -> None:
+    go = str(tmp_path / "go")
+    with Pool(1) as pool:
+        busy = pool.apply_async(marked, (str(tmp_path), "busy", go))
+        until(lambda: marks(tmp_path) == ["busy"])
+        later = asked_for(pool, range(MANY))
+        # They count as calls in progress, and one that is cancelled ends at once.
+        assert len(pool._driver.calls()) == MANY + 1
+        assert later[-1].cancel()
+        with pytest.raises(CancelledError):
+            later.pop().get(TIME_LIMIT)
+        later += asked_for(pool, range(MANY - 1, 2 * MANY))
+        pool.close()  # those that were asked for before are run
+        Path(go).touch()
+        assert busy.get(TIME_LIMIT) == "busy"
+        assert [one.get(TIME_LIMIT) for one in later] == [*range(2 * MANY)]
+        pool.join()
+
+
+def test_calls_that_wait_for_the_loop_end_with_the_pool(tmp_path: Path) -> None:
+    with Pool(1) as pool:
+        pool.apply_async(marked, (str(tmp_path), "busy", str(tmp_path / "never")))
+        until(lambda: marks(tmp_path) == ["busy"])
+        later = asked_for(pool, range(MANY))
+        pool.terminate()
+        for one in later:
+            with pytest.raises(CancelledError):
+                one.get(TIME_LIMIT)
+
+
+def test_the_failure_of_one_of_many_calls_is_its_own() -> None:
+    with Pool(1) as pool:
+        assert pool.apply(divmod, (7, 2)) == (3, 1)
+        later = [pool.apply_async(divmod, (7, x % 5)) for x in range(10 * MANY)]
+        for x, one in enumerate(later):
+            if x % 5:
+                assert one.get(TIME_LIMIT) == divmod(7, x % 5)
+            else:
+                with pytest.raises(ZeroDivisionError):
+                    one.get(TIME_LIMIT)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_calls_that_wait_for_the_loop_have_no_result_in_a_fork(tmp_path: Path) -> None:
+    with Pool(1) as pool:
+        busy = pool.apply_async(marked, (str(tmp_path), "busy", str(tmp_path / "go")))
+        until(lambda: marks(tmp_path) == ["busy"])
+        later = asked_for(pool, range(MANY))
+        pid = os.fork()
+        if pid == 0:
+            ended = [one.ready() and not one.successful() for one in later]
+            os._exit(0 if all(ended) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        (tmp_path / "go").touch()
+        assert busy.get(TIME_LIMIT) == "busy"
+        assert [one.get(TIME_LIMIT) for one in later] == [*range(MANY)]

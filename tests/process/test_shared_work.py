@@ -10,9 +10,10 @@ import pytest
 from tests.limits import TIME_LIMIT, until
 
 from pmap import Failure, Pool, WorkerLost, failed, pmap
-from pmap._backends.held_chunks import HeldChunks, SentChunk
+from pmap._backends.held_chunks import HeldChunks
 from pmap._backends.processes import ProcessBackend
 from pmap._backends.protocol import ResultsArrived
+from pmap._backends.sent_chunk import SentChunk
 from pmap._scheduling.chunk_sizes import _FEW_TOGETHER, _MOST_TOGETHER
 
 if TYPE_CHECKING:

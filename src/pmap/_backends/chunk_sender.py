@@ -10,7 +10,7 @@ from .._transport.framing import frame, frame_of_entries
 from .._transport.packing import packed
 from .._transport.segment_pool import KEPT, FreeSegments, LentSegments
 from .._transport.values import Attachments, encode
-from .held_chunks import SentChunk
+from .sent_chunk import SentChunk
 from .ties import ties
 
 if TYPE_CHECKING:

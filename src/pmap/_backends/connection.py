@@ -141,11 +141,10 @@ class Connection:
                 self.hang_up()
                 return
             try:
-                for message in self.reader.feed(data, fds):
-                    event = self._on_message(message)
-                    if event is not None:
-                        yield event
+                yield from self._events(data, fds)
             except NotAMessage:
+                if self.held.calls:
+                    yield self.held.calls.taken()
                 self._fail("something in it wrote into its connection")
                 self.hang_up()
                 return
@@ -154,6 +153,19 @@ class Connection:
                 # system call. The next poll reports more data, or the end of the socket, in any
                 # case.
                 return
+
+    def _events(self, data: bytes, fds: list[int] | None) -> Iterator[BackendEvent]:
+        calls = self.held.calls
+        for message in self.reader.feed(data, fds):
+            if calls.take(message, self.reader.size):
+                continue
+            if calls:
+                yield calls.taken()
+            event = self._on_message(message)
+            if event is not None:
+                yield event
+        if calls:
+            yield calls.taken()
 
     def _on_message(self, message: Message) -> BackendEvent | None:
         kind = message[0]

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from .._transport.packing import unpacked
 from .._transport.times import unpack_times
+from .finished_calls import FinishedCalls
 from .protocol import ResultsArrived
 from .results import open_entries
+from .sent_chunk import SentChunk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,49 +25,28 @@ if TYPE_CHECKING:
 _GRACE = 1.0
 
 
-class SentChunk:
-    """A chunk of items that a worker holds.
-
-    Attributes:
-        serial: the number of the chunk; all chunks that the worker was sent are counted.
-        work: the call of the chunk.
-        start: the index of the first item in the call.
-        items: how many items of the chunk the worker has to run.
-        received: how many results of the chunk have come.
-        size: bytes of the chunk's arguments, and of the results that have come.
-    """
-
-    __slots__ = ("items", "received", "serial", "size", "start", "work")
-
-    def __init__(self, serial: int, work: Work, start: int, items: int, size: int) -> None:
-        self.serial = serial
-        self.work = work
-        self.start = start
-        self.items = items
-        self.received = 0
-        self.size = size
-
-    def keep(self, items: int) -> None:
-        """Record that the worker runs only the first `items` items of the chunk."""
-        # A chunk that is shortened twice may have no items left: then there must be no division by
-        # zero.
-        if items < self.items:
-            self.size = self.size * items // self.items
-            self.items = items
-
-
 class HeldChunks:
     """The chunks that a worker holds, in the order in which it runs them.
 
     Attributes:
         chunks: the chunks whose results have not all come. Those that the worker has begun are the
             first ones.
+        calls: takes the results of calls of one item, to hand over many at a time.
         discarded: the serial numbers of chunks that were taken back from the worker; the worker
             still answers each of these with a message, which has no results.
         serial: the serial number of the newest chunk.
     """
 
-    __slots__ = ("_begun", "_begun_at", "_journal", "_number", "chunks", "discarded", "serial")
+    __slots__ = (
+        "_begun",
+        "_begun_at",
+        "_journal",
+        "_number",
+        "calls",
+        "chunks",
+        "discarded",
+        "serial",
+    )
 
     def __init__(self, number: int, journal: ResultJournal | None) -> None:
         """Start with no chunks.
@@ -78,6 +59,7 @@ class HeldChunks:
         self._number = number
         self._journal = journal
         self.chunks: deque[SentChunk] = deque()
+        self.calls = FinishedCalls(number, self.chunks)
         self.discarded: set[int] = set()
         self.serial = 0
         # If the worker shares no memory with the caller, it sends a message when it begins an item.

@@ -47,6 +47,21 @@ class ResultsArrived(NamedTuple):
     times: Sequence[float] = ()
 
 
+class CallsArrived(NamedTuple):
+    """The event that the first chunks of a worker are finished, each the one item of its call.
+
+    `works` and `values`: these calls and their results. No item has failed, and no call is traced,
+    is the call of a stream or has a checkpoint. `elapsed` and `size`: as in `ResultsArrived`, of
+    all these chunks together.
+    """
+
+    worker: int
+    works: list[Work]
+    values: list[object]
+    elapsed: float
+    size: int
+
+
 class WorkerEnded(NamedTuple):
     """The event that a worker has ended, or that it could not start.
 
@@ -66,7 +81,7 @@ class WorkerEnded(NamedTuple):
     hopeless: bool = False
 
 
-BackendEvent: TypeAlias = WorkerStarted | ResultsArrived | WorkerEnded | Report
+BackendEvent: TypeAlias = WorkerStarted | ResultsArrived | CallsArrived | WorkerEnded | Report
 
 
 Polled = TypeVar("Polled")

@@ -48,15 +48,22 @@ class CallSpecs:
         before, self._code = self._code, version
         return before is not None
 
-    def use(self, work: Work) -> None:
-        """Record that a call in progress uses its call spec; the next call may share it."""
+    def use(self, work: Work, calls: int = 1) -> None:
+        """Record that a call in progress uses its call spec; the next call may share it.
+
+        `calls`: how many calls use this call spec from now on.
+        """
         spec = work.spec
         if spec is not None:
-            spec.calls += 1
+            spec.calls += calls
             if spec.named and spec is not self._last:
                 last, self._last = self._last, spec
                 if last is not None and not last.calls:
                     self._backend.drop(last)
+
+    def is_last(self, spec: CallSpec | None) -> bool:
+        """Return whether this is the last call spec, which the next call may share."""
+        return spec is self._last
 
     def release(self, work: Work) -> None:
         """Record that a call is over; a call spec that no call uses any more may be forgotten."""

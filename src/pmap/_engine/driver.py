@@ -28,7 +28,7 @@ from .._jobs.stream_job import StreamJob
 from .._scheduling import events as e
 from .._scheduling.chunk_sizes import worth_ahead
 from . import outcomes
-from .kept_calls import begin_keeping, submit_kept
+from .kept_calls import begin_keeping, sort_in, submit_kept
 from .leadership import Leadership
 from .process_end import ProcessEnd, engines
 from .shown_progress import watch_no_more, watch_progress
@@ -110,7 +110,7 @@ class Driver:
 
     def submit(self, call: Call) -> Job:
         """Start `call` and return its job at once."""
-        job = self._enter(call)
+        job = self._enter(call, may_wait=True)
         if not job.over:
             try:
                 self._leadership.ensure_leader()
@@ -163,7 +163,7 @@ class Driver:
             if ended:
                 stream_job.expected = stream_job.read
             if given is not None:
-                self._state.sort_in(stream_job, len(items), given)
+                sort_in(self._state, stream_job, len(items), given)
             elif items:
                 self._state.handle(e.InputArrived(number, len(items)))
             if ended:
@@ -230,7 +230,7 @@ class Driver:
 
     def calls(self) -> dict[int, Job]:
         """Return the calls in progress as jobs, by their numbers."""
-        return self._state.jobs.copy()
+        return self._state.jobs | {job.number: job for job in self._state.singles.asked.copy()}
 
     def close(self) -> None:
         """Take no more calls; stop the workers when all jobs are over."""
@@ -373,7 +373,7 @@ class Driver:
         if self._state.closed:
             raise PoolClosedError(f"the pool takes no more work: {self._state.closed}")
 
-    def _enter(self, call: Call) -> Job:
+    def _enter(self, call: Call, *, may_wait: bool = False) -> Job:
         self.take_no_more()
         job = Job(next(_numbers), call, self)
         if call.trace is not None:
@@ -383,8 +383,13 @@ class Driver:
                 submit_kept(job, self._state)
             return job
         if not call.items or self._pack(job):
-            self._state.inbox.append(partial(self._state.submit, job))
-            self._state.enter()
+            state = self._state  # the requests in its inbox come before this call
+            if may_wait and not state.inbox and state.singles.ask(job):
+                if state.singles.full:
+                    return job
+            else:
+                state.inbox.append(partial(state.submit, job))
+            state.enter()
         return job
 
     def _pack(self, job: Job) -> bool:
@@ -427,8 +432,8 @@ class Driver:
 
     def cancel(self, job: Job) -> None:
         """Cancel a call; if another thread holds the engine's lock, that thread does it later."""
-        cancelled = e.JobCancelled(job.number, job.call.rules.kill)
-        self._state.post(lambda: self._state.handle(cancelled))
+        kill = job.call.rules.kill
+        self._state.post(lambda: self._state.handle(e.JobCancelled(job.number, kill)))
         if not job.over:
             self._leadership.ensure_leader()
 
@@ -438,8 +443,7 @@ class Driver:
 
     def withdraw(self, job: Job) -> bool:
         """Cancel a job if none of its items has begun; return whether the job is cancelled."""
-        withdrawn = e.JobWithdrawn(job.number)
-        self._do_and_wait(job, lambda: self._state.handle(withdrawn))
+        self._do_and_wait(job, lambda: self._state.handle(e.JobWithdrawn(job.number)))
         return isinstance(job.error, CancelledError)
 
     def withdraw_all(self) -> None:
@@ -449,9 +453,8 @@ class Driver:
         """
 
         def withdraw() -> None:
-            unsent = [
-                number for number in self._state.jobs if not self._state.scheduler.where(number)
-            ]
+            where = self._state.scheduler.where
+            unsent = [number for number in self._state.jobs if not where(number)]
             spared = {*unsent[: self._state.scheduler.starting]}
             # The last job is cancelled first. Otherwise the cancellation of an earlier job could
             # free a worker, and the worker would begin a later job.
@@ -467,9 +470,8 @@ class Driver:
 
         def check_deadline() -> None:
             nonlocal begun
-            begun = any(
-                place < self.backend.begun(w) for w, place in self._state.scheduler.where(number)
-            )
+            where = self._state.scheduler.where(number)
+            begun = any(place < self.backend.begun(worker) for worker, place in where)
 
         number = job.number
         self._do_and_wait(job, check_deadline)

@@ -24,7 +24,7 @@ def begin_keeping(job: Job, state: EngineState) -> "Keeping | None":
         return None
 
     def decide(given: "Sorted") -> None:
-        state.post(lambda: state.sort_in(job, 0, given))
+        state.post(lambda: sort_in(state, job, 0, given))
         # The thread that consumes a stream may be in the engine's loop and wait for events of the
         # backend, so it is woken.
         state.backend.wake()
@@ -37,6 +37,22 @@ def begin_keeping(job: Job, state: EngineState) -> "Keeping | None":
         decide,
         state.backend.runs_in_poll,
     )
+
+
+def sort_in(state: EngineState, job: Job, items: int, given: "Sorted") -> None:
+    """Queue the items of a job that are not in its checkpoint, as `given` says.
+
+    `items` is how many new items of the input there are. This thread holds the engine's lock.
+    """
+    if job.number not in state.jobs:
+        return
+    for found in given.found:
+        job.take_found(found)
+    failed = [found.start + min(found.failures) for found in given.found if found.failures]
+    first = min(failed, default=None)
+    state.handle(e.ItemsSorted(job.number, items, given.run, given.held, given.decided, first))
+    if given.held and job.keeping is not None:
+        job.keeping.hold(given.held)
 
 
 def submit_kept(job: Job, state: EngineState) -> None:
@@ -60,7 +76,7 @@ def submit_kept(job: Job, state: EngineState) -> None:
 
     def submit() -> None:
         state.submit(job, open=True)
-        state.sort_in(job, len(items), given)
+        sort_in(state, job, len(items), given)
         state.handle(e.InputEnded(job.number))
 
     state.inbox.append(submit)

@@ -87,7 +87,8 @@ class ProcessEnd:
         if held:
             self._state.lock.release()
         self.pass_on_reports(for_good=True)
-        for job in [*self._state.jobs.values(), *self._state.writing.values()]:
+        state = self._state
+        for job in [*state.jobs.values(), *state.writing.values(), *state.singles.asked.copy()]:
             job.error = CancelledError("it has no result: the interpreter is ending")
             job.settle()
 
@@ -99,7 +100,9 @@ class ProcessEnd:
         self._backend.after_fork_in_child()
         state.closed = f"it belongs to the process {os.getppid()} that this one was forked from"
         self.has_come = True
-        jobs = [*state.jobs.values(), *state.writing.values(), *state.over]
+        jobs = [*state.jobs.values(), *state.writing.values(), *state.over, *state.singles.asked]
+        state.singles.asked.clear()
+        state.singles.full = False
         state.jobs.clear()
         state.traced.clear()
         state.writing.clear()

@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from .._backends.capacity import CapacityChanged
-from .._backends.protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
+from .._backends.protocol import (
+    Backend,
+    BackendEvent,
+    CallsArrived,
+    ResultsArrived,
+    WorkerEnded,
+    WorkerStarted,
+)
 from .._errors import InterruptedPoolError, PoolClosedError
 from .._jobs.item_errors import tried
 from .._jobs.job import Job
@@ -33,42 +40,15 @@ from .._scheduling import scheduler as s
 from . import outcomes
 from .call_deadlines import CallDeadlines
 from .call_specs import CallSpecs
+from .leader import Leader
 from .report_queue import ReportQueue
+from .single_calls import SingleCalls
+from .worker_end import WorkerEnd
 
 if TYPE_CHECKING:
-    from .._calls.kept import Sorted
     from .._trace.recording import Recording
 
 _NONE: frozenset[int] = frozenset()
-
-
-class Leader(dict[int, int]):
-    """Which thread is in the engine's loop: the dict is {0: its number}, or empty if none is.
-
-    Only one thread at a time, the leader, may run the loop. The class is a dict and not a lock:
-    `setdefault` in one step both makes a thread the leader and records which thread it is, so a
-    signal's exception right after that step cannot lose the information.
-    """
-
-    def claim(self, thread: int) -> bool:
-        """Make a thread the leader if no other thread is; return whether it is the leader now."""
-        return self.setdefault(0, thread) == thread
-
-    def is_thread(self, thread: int) -> bool:
-        """Return whether the thread with this number is the leader."""
-        return self.get(0) == thread
-
-    def release(self, thread: int) -> None:
-        """Let a thread be the leader no more."""
-        if self.get(0) == thread:
-            # Because of the default `None`, there is no error if the entry is gone already.
-            self.pop(0, None)
-
-
-class WorkerEnd:
-    """Will hold how a worker has ended; it is made before that, for code that asks for it."""
-
-    exitcode: int | None = None  # the exit code of the worker's process; None before its end
 
 
 class EngineState:
@@ -107,7 +87,7 @@ class EngineState:
         # entry stays as long as any code refers to its object.
         self.ends: WeakValueDictionary[int, WorkerEnd] = WeakValueDictionary()
         self._start_failure: WorkerEnded | None = None
-        self.specs: Final = CallSpecs(backend)
+        self.singles: Final = SingleCalls(self.jobs, self.over, CallSpecs(backend))
         # For each traced call in progress, by the number of its job: the recording of what its
         # workers do. Most of the time the dict is empty.
         self.traced: Final[dict[int, Recording]] = {}
@@ -125,6 +105,11 @@ class EngineState:
         self.ended: threading.Event = threading.Event()
         # The background thread waits for work on this condition.
         self.parking: threading.Condition = threading.Condition()
+
+    @property
+    def specs(self) -> CallSpecs:
+        """What workers are told of functions."""
+        return self.singles.specs
 
     def holds_lock(self) -> bool:
         """Whether this thread holds the lock of the state.
@@ -153,7 +138,7 @@ class EngineState:
             # In this thread an outer call of `enter` holds the lock, and runs this one. The outer
             # call carries out all requests before it returns.
             return
-        while polled is not None or self.inbox:
+        while polled is not None or self.inbox or (self.singles.asked and not self.singles.full):
             # Between the `with` and the next line no signal handler can run. So `_holder` is right
             # whenever this thread holds the lock.
             with self.lock:
@@ -172,11 +157,18 @@ class EngineState:
     def _keep(self, polled: object) -> None:
         if self.poisoned is not None:
             self._start_anew(self.poisoned)
+        # All requests in the inbox are later ones, for example to cancel a job that was asked for.
+        self._submit_asked()
         if polled is not None:
             for event in self.backend.collect(polled):
                 self._take(event)
         while self.inbox:
             self.inbox.popleft()()
+        self.singles.full = self.scheduler.is_full
+        # A thread that asks stores its job, then looks at `full`; so one of the two sees the other.
+        while self.singles.asked and not self.singles.full:
+            self._submit_asked()
+            self.singles.full = self.scheduler.is_full
         self.backend.flush()
         # The alarm is computed while the lock is held, so that the scheduler cannot change
         # meanwhile.
@@ -185,6 +177,10 @@ class EngineState:
             # The thread in the engine's loop waits for too long and would miss the new alarm, so it
             # is woken.
             self.backend.wake()
+
+    def _submit_asked(self) -> None:
+        for event in self.singles.submitted(self.closed if self.scheduler.closed else ""):
+            self.handle(event)
 
     def _tell(self) -> None:
         """Hand out the outcomes of the jobs that are over; callbacks run here, without the lock."""
@@ -249,8 +245,13 @@ class EngineState:
         if isinstance(job, StreamJob):
             job.cost, job.ahead = self.scheduler.cost_and_read_ahead(work.number)
 
-    def _take_other(self, event: Report | WorkerStarted | WorkerEnded | CapacityChanged) -> None:
-        if isinstance(event, Report):
+    def _take_other(
+        self, event: CallsArrived | Report | WorkerStarted | WorkerEnded | CapacityChanged
+    ) -> None:
+        if isinstance(event, CallsArrived):
+            self.items_done += len(event.works)
+            self.handle(self.singles.arrived(event))
+        elif isinstance(event, Report):
             self.reports.add(event)
         elif isinstance(event, CapacityChanged):
             self.handle(e.CapacityChanged(*event))
@@ -323,7 +324,9 @@ class EngineState:
     def _obey(self, commands: list[c.Command]) -> None:
         for command in commands:
             _CARRY_OUT[type(command)](self, *command)
-        if self.closed and not (self.writing or self.scheduler.busy) and not self.ended.is_set():
+        if not self.closed or self.writing or self.singles.asked:
+            return
+        if not (self.scheduler.busy or self.ended.is_set()):
             self.ended.set()
             with self.parking:
                 self.parking.notify_all()
@@ -342,6 +345,7 @@ class EngineState:
             c.DiscardChunks: EngineState._discard,
             c.LoseItem: EngineState._lose,
             c.FinishJob: EngineState._finish,
+            c.FinishCalls: EngineState._finish_calls,
             c.FailJob: EngineState._fail,
         }
 
@@ -401,6 +405,11 @@ class EngineState:
             job.error = job.failures[failed]
         self._end_job(job)
 
+    def _finish_calls(self, numbers: list[int]) -> None:
+        self.singles.finish(numbers)
+        if not self.jobs:
+            self.backend.on_idle()
+
     def _fail(self, number: int, cancelled: bool) -> None:
         job = self.jobs.pop(number)
         if cancelled and self._deadlines.take_passed(job):
@@ -437,21 +446,6 @@ class EngineState:
 
         self.writing[job.number] = job
         keeping.end(written)
-
-    def sort_in(self, job: Job, items: int, given: "Sorted") -> None:
-        """Queue the items of a job that are not in its checkpoint, as `given` says.
-
-        `items` is how many new items of the input there are.
-        """
-        if job.number not in self.jobs:
-            return
-        for found in given.found:
-            job.take_found(found)
-        failed = [found.start + min(found.failures) for found in given.found if found.failures]
-        first = min(failed, default=None)
-        self.handle(e.ItemsSorted(job.number, items, given.run, given.held, given.decided, first))
-        if given.held and job.keeping is not None:
-            job.keeping.hold(given.held)
 
     def tidy(self, idle: bool = False) -> None:
         """Close the backend if the pool has no workers and no jobs, and will need none soon.

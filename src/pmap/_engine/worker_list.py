@@ -4,7 +4,8 @@ import threading
 from functools import partial
 
 from .leadership import Leadership
-from .state import EngineState, WorkerEnd
+from .state import EngineState
+from .worker_end import WorkerEnd
 
 _MOMENT = 0.005  # seconds between two checks of whether the process ids of new workers are known
 

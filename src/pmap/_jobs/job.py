@@ -107,6 +107,11 @@ class Job(Work):
                 self.fail(start + offset, error)
         self._finished(len(values))
 
+    def fill_only(self, value: object) -> None:
+        """Store the result of a job of one item, which is not the job of a stream."""
+        self.values = [value]
+        self.done = 1
+
     @property
     def total(self) -> int:
         """The number of items of the call."""
@@ -210,7 +215,8 @@ class Job(Work):
             self.keeping.add(start, values, failures, self.tries)
 
     def _complete_values(self) -> None:
-        self._collect_failures()
+        if self.failures:
+            self._collect_failures()
         if self.error is None and self.unkept is not None:
             self.error = self.unkept
             if isinstance(self.unkept, CheckpointError):

@@ -120,7 +120,8 @@ class Pending:
             listeners = self._listeners  # a callback that is added later is run at once
         try:
             self._complete_values()
-            self._call(listeners, follow=False)
+            if listeners is not None:
+                self._call(listeners, follow=False)
         finally:
             self._settled()
 
@@ -141,7 +142,8 @@ class Pending:
                     # Ctrl-C may have interrupted the lines above before the waiting threads were
                     # woken: then they are woken here.
                     self._event.set()
-                self._call(listeners, follow=True)
+                if listeners is not None:
+                    self._call(listeners, follow=True)
 
     def _complete_values(self) -> None:
         """Bring `values` into their final form; the outcome is known, and no callback has run."""

@@ -97,6 +97,12 @@ class FinishJob(NamedTuple):
     failed: int | None
 
 
+class FinishCalls(NamedTuple):
+    """End jobs of one item each with their results, as one `FinishJob` for each of them does."""
+
+    jobs: list[int]
+
+
 class FailJob(NamedTuple):
     """End a job without results.
 
@@ -125,6 +131,7 @@ Command: TypeAlias = (
     | RetryItem
     | LoseItem
     | FinishJob
+    | FinishCalls
     | FailJob
     | DiscardChunks
 )

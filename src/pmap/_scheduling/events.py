@@ -26,6 +26,17 @@ class JobSubmitted(NamedTuple):
     function: Hashable = None
 
 
+class CallsSubmitted(NamedTuple):
+    """The caller submits several jobs of one item each, with the same `rules`.
+
+    The event means the same as one `JobSubmitted` for each number in `jobs`, in their order.
+    """
+
+    jobs: tuple[int, ...]
+    rules: RunRules
+    like: Hashable = None
+
+
 class InputArrived(NamedTuple):
     """More items have come for a job whose input comes bit by bit; `items` says how many."""
 
@@ -162,6 +173,19 @@ class ItemsFinished(NamedTuple):
     size: int = 0
 
 
+class CallsFinished(NamedTuple):
+    """The first `chunks` chunks of a worker are finished; each is the one item of its job.
+
+    The event means the same as one `ItemsFinished` for each of them, with `last` and without a
+    failure. `elapsed` and `size`: the seconds and the bytes of all these chunks together.
+    """
+
+    worker: int
+    chunks: int
+    elapsed: float
+    size: int
+
+
 class Tick(NamedTuple):
     """The time has come at which the scheduler wanted to be called, its `alarm`."""
 
@@ -207,6 +231,7 @@ class WorkerGone(NamedTuple):
 
 Event: TypeAlias = (
     JobSubmitted
+    | CallsSubmitted
     | InputArrived
     | ItemsSorted
     | InputEnded
@@ -223,5 +248,6 @@ Event: TypeAlias = (
     | ItemRuns
     | ChunksReclaimed
     | ItemsFinished
+    | CallsFinished
     | WorkerGone
 )

@@ -52,11 +52,7 @@ class JobQueue:
         """
         id, size, rules, open, like, function = submitted
         if size == 1 and not open:
-            known = self._last_single_call
-            if rules is not known.rules or like != known.like:
-                known = self._last_single_call = SingleCall(rules, like)
-            self._jobs[id] = known
-            self.turns.append(id)
+            self.add_calls((id,), rules, like)
             return None
         job = self._jobs[id] = Job(id, size, rules, open, self._meter(like))
         if function is not None:
@@ -68,6 +64,14 @@ class JobQueue:
                     job.expected = last
             _keep(self._last_costs, function, job.cost)
         return job
+
+    def add_calls(self, ids: tuple[int, ...], rules: RunRules, like: Hashable) -> None:
+        """Add jobs of one item each, which go into the queue."""
+        known = self._last_single_call
+        if rules is not known.rules or like != known.like:
+            known = self._last_single_call = SingleCall(rules, like)
+        self._jobs.update(dict.fromkeys(ids, known))
+        self.turns.extend(ids)
 
     def get(self, id: int) -> Job | None:
         """Return the `Job` object of the job with this number; None if the job is over."""

@@ -1,6 +1,6 @@
 """Prefetching: which busy workers get their next chunks before they need them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 
 from .chunk_sizes import MOST_BYTES
@@ -60,6 +60,11 @@ class Prefetch:
         """Add a worker to the workers to which the next `fill_up` may send more chunks."""
         if not worker.leaving:
             self._below_target[worker.id] = worker
+
+    def consider_all(self, workers: Iterable[Worker]) -> None:
+        """Put all these workers among those that the next `fill_up` may send more chunks."""
+        for worker in workers:
+            self.consider(worker)
 
     def forget(self, id: int) -> None:
         """Remove a worker from the workers to which chunks may be sent ahead of need."""

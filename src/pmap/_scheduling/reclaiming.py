@@ -74,11 +74,11 @@ class Reclaiming:
             worker.since = inf
             self.request(worker)
 
-    def on_chunk_finished(self) -> None:
-        """Shorten the delay before items are taken back, because a worker has finished a chunk."""
+    def on_chunks_finished(self, chunks: int = 1) -> None:
+        """Shorten the delay before items are taken back, because a worker has finished chunks."""
         # The delay is halved, and not reset: the next chunk, too, may have to wait until the system
         # lets the worker run.
-        self._delay = max(RECLAIM_AFTER, self._delay / 2)
+        self._delay = max(RECLAIM_AFTER, self._delay / 2**chunks)
 
     def take_back(self, worker: Worker, event: ChunksReclaimed, now: float) -> list[Job]:
         """Queue the items that a worker has given back; return the jobs of these items."""

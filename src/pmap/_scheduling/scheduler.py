@@ -37,17 +37,20 @@ slow item.
 - `reclaiming`: takes back items that workers have not begun;
 - `deadlines`: ends items that run for too long;
 - `retries`: which failed items are tried again, and when (`delay_queue`);
-- `job_endings`: how jobs end.
+- `job_endings`: how jobs end; `call_endings`: how several jobs of one item end together.
 """
 
 from collections.abc import Callable
 
 from .answer import Answer
+from .call_endings import CallEndings
 from .chunk_sizes import worth_ahead
 from .commands import Command, LoseItem
 from .deadlines import Deadlines
 from .dispatcher import Dispatcher
 from .events import (
+    CallsFinished,
+    CallsSubmitted,
     CapacityChanged,
     ChunksReclaimed,
     Close,
@@ -74,6 +77,7 @@ from .job_states import FAILING, FINISHED, OPEN, RUNNING
 from .prefetch import Prefetch
 from .reclaiming import Reclaiming
 from .retries import Retries
+from .run_rules import RunRules
 from .state import TRUSTED_ITEMS, Chunk, Job, Worker
 from .worker_states import OVERDUE
 from .workers import Workers
@@ -115,6 +119,9 @@ class Scheduler:
         self._reclaiming = Reclaiming(workers, self._prefetch, answer)
         self._retries = Retries(jobs, self._prefetch, answer)
         self._endings = JobEndings(jobs, workers, self._reclaiming, answer, can_kill)
+        self._call_endings = CallEndings(
+            jobs, workers, self._prefetch, self._reclaiming, self._deadlines, self._endings, answer
+        )
         self._dispatcher = Dispatcher(
             jobs,
             workers,
@@ -136,22 +143,24 @@ class Scheduler:
         """Return a table: for each type of event, the method that handles it."""
         return {
             JobSubmitted: self._on_job_submitted,
+            CallsSubmitted: self._on_calls_submitted,
             InputArrived: self._on_input_arrived,
             InputEnded: self._on_input_ended,
             ItemsSorted: self._on_items_sorted,
             JobCancelled: self._on_job_cancelled,
             JobWithdrawn: self._on_job_withdrawn,
-            Prestart: self._on_prestart,
-            Retire: self._on_retire,
+            Prestart: lambda _: self._workers.prestart(),
+            Retire: lambda _: self._workers.retire(),
             Renew: self._on_renew,
             Close: self._on_close,
             Terminate: self._on_terminate,
             Tick: self._on_tick,
-            ItemRuns: self._on_item_runs,
+            ItemRuns: lambda event: self._deadlines.on_item_runs(event, self._now),
             ChunksReclaimed: self._on_chunks_reclaimed,
             CapacityChanged: self._on_capacity_changed,
             WorkerReady: self._workers.begin,
             ItemsFinished: self._on_items_finished,
+            CallsFinished: self._on_calls_finished,
             WorkerGone: self._on_worker_gone,
         }
 
@@ -183,6 +192,16 @@ class Scheduler:
         """Whether events are still to come, because the scheduler is busy or a worker is ending."""
         workers = self._workers
         return bool(self._jobs or workers.leaving or (workers.closed and workers.all))
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more jobs may come."""
+        return self._workers.closed
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more job of one item would only be queued: no worker takes what waits."""
+        return bool(self._jobs.turns) and len(self._workers.all) >= self._workers.limit
 
     def cost_and_read_ahead(self, id: int) -> tuple[float | None, int]:
         """Return the seconds that an item of a job takes, and how many items a stream reads ahead.
@@ -254,9 +273,7 @@ class Scheduler:
         self._prefetch.resize(event.limit)
 
     def _on_job_submitted(self, event: JobSubmitted) -> None:
-        rules = event.rules
-        self._workers.expect_job()
-        self.timed = self.timed or rules.timeout is not None or bool(rules.retries)
+        self._expect_job(event.rules)
         job = self._jobs.add(event)
         if job is None:
             return
@@ -264,6 +281,14 @@ class Scheduler:
             self._jobs.enqueue(job)
         else:
             self._endings.finish_if_done(job)
+
+    def _on_calls_submitted(self, event: CallsSubmitted) -> None:
+        self._expect_job(event.rules)
+        self._jobs.add_calls(*event)
+
+    def _expect_job(self, rules: RunRules) -> None:
+        self._workers.expect_job()
+        self.timed = self.timed or rules.timeout is not None or bool(rules.retries)
 
     def _on_input_arrived(self, event: InputArrived) -> None:
         job = self._jobs.get(event.job)
@@ -347,17 +372,27 @@ class Scheduler:
         if not worker.chunks:
             self._workers.idle_or_stop(worker)
 
+    def _on_calls_finished(self, event: CallsFinished) -> None:
+        worker = self._workers.all[event.worker]
+        if self._call_endings.finish(worker, event, self._now):
+            self._dispatch_can_wait = len(worker.chunks) > self._prefetch.most_held() // 2
+            if not worker.chunks:
+                self._workers.idle_or_stop(worker)
+            return
+        each, size = event.elapsed / event.chunks, event.size // event.chunks
+        for _ in range(event.chunks):
+            self._on_items_finished(ItemsFinished(worker.id, 1, (), each, True, size=size))
+
     def _remove_first_chunk(self, worker: Worker, event: ItemsFinished) -> None:
         """Record that a worker has finished its first chunk, and measure the cost of its items."""
         chunk = worker.chunks.popleft()
         job = chunk.job
         job.remove_in_flight(chunk)
-        self._reclaiming.on_chunk_finished()
+        self._reclaiming.on_chunks_finished()
         untrusted = job.cost.items < TRUSTED_ITEMS
         job.cost.measured(chunk.next - chunk.start, event.elapsed, event.size)
         if untrusted and job.cost.items >= TRUSTED_ITEMS:
-            for other in self._workers.all.values():
-                self._prefetch.consider(other)
+            self._prefetch.consider_all(self._workers.all.values())
         worker.replace = worker.replace or event.replace
         worker.since = self._now
         self._deadlines.start(worker, self._now)
@@ -430,16 +465,7 @@ class Scheduler:
         if self._workers.idle and not self._jobs.turns:
             self._reclaiming.request_for_idle(self._now)
 
-    def _on_item_runs(self, event: ItemRuns) -> None:
-        self._deadlines.on_item_runs(event, self._now)
-
     # --- events of the pool --------------------------------------------------------------------
-
-    def _on_prestart(self, _: Prestart) -> None:
-        self._workers.prestart()
-
-    def _on_retire(self, _: Retire) -> None:
-        self._workers.retire()
 
     def _on_renew(self, _: Renew) -> None:
         for worker in self._workers.all.values():

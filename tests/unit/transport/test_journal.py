@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import pytest
 
-from pmap._backends.held_chunks import HeldChunks, SentChunk
+from pmap._backends.held_chunks import HeldChunks
+from pmap._backends.sent_chunk import SentChunk
 from pmap._transport.journal import SIZE, STACK, ResultJournal
 
 

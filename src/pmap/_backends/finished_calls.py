@@ -1,0 +1,71 @@
+"""The results of calls of one item that a worker process sends, many of which come together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._transport.protocol import RESULTS
+from .protocol import CallsArrived
+
+if TYPE_CHECKING:
+    from collections import deque
+
+    from .._jobs.work import Work
+    from .._transport.framing import Message
+    from .._transport.protocol import Results
+    from .sent_chunk import SentChunk
+
+
+class FinishedCalls:
+    """Takes the results of whole calls from the messages of one worker."""
+
+    __slots__ = ("_chunks", "_elapsed", "_number", "_size", "_values", "_works")
+
+    def __init__(self, number: int, chunks: deque[SentChunk]) -> None:
+        """Begin without results.
+
+        Args:
+            number: the number of the worker.
+            chunks: the chunks that the worker holds.
+        """
+        self._number = number
+        self._chunks = chunks
+        self._works: list[Work] = []
+        self._values: list[object] = []
+        self._elapsed = 0.0
+        self._size = 0
+
+    def __bool__(self) -> bool:
+        """Return whether there are results that were not handed over."""
+        return bool(self._works)
+
+    def take(self, message: Message, size: int) -> bool:
+        """Take the result out of a message; return whether the message has one for a whole call.
+
+        Of other messages nothing is taken: those without a plain result, and those that tell more
+        than a result. `size`: the bytes of the message.
+        """
+        if message[0] != RESULTS or len(message) != 7:
+            return False
+        results: Results = message
+        _, serial, entries, last, elapsed, replace, gone, *_ = results
+        if not last or replace or gone or len(entries) != 1 or type(entries) is not list:
+            return False
+        value = entries[0]
+        if type(value) is list or not self._chunks:
+            return False
+        sent = self._chunks[0]
+        if sent.serial != serial or not sent.is_whole_call:
+            return False
+        self._chunks.popleft()
+        self._works.append(sent.work)
+        self._values.append(value)
+        self._elapsed += elapsed
+        self._size += sent.size + size
+        return True
+
+    def taken(self) -> CallsArrived:
+        """Return the event that these results have come, and begin anew."""
+        event = CallsArrived(self._number, self._works, self._values, self._elapsed, self._size)
+        self._works, self._values, self._elapsed, self._size = [], [], 0.0, 0
+        return event

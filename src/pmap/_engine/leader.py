@@ -1,0 +1,24 @@
+"""Which thread is the leader, the one thread that runs the engine's loop."""
+
+
+class Leader(dict[int, int]):
+    """Which thread is in the engine's loop: the dict is {0: its number}, or empty if none is.
+
+    Only one thread at a time, the leader, may run the loop. The class is a dict and not a lock:
+    `setdefault` in one step both makes a thread the leader and records which thread it is, so a
+    signal's exception right after that step cannot lose the information.
+    """
+
+    def claim(self, thread: int) -> bool:
+        """Make a thread the leader if no other thread is; return whether it is the leader now."""
+        return self.setdefault(0, thread) == thread
+
+    def is_thread(self, thread: int) -> bool:
+        """Return whether the thread with this number is the leader."""
+        return self.get(0) == thread
+
+    def release(self, thread: int) -> None:
+        """Let a thread be the leader no more."""
+        if self.get(0) == thread:
+            # Because of the default `None`, there is no error if the entry is gone already.
+            self.pop(0, None)

@@ -1,0 +1,108 @@
+"""Calls of one item: many are submitted, and many are finished, in one step."""
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import groupby
+
+from .._backends.protocol import CallsArrived
+from .._errors import PoolClosedError
+from .._jobs.job import Job
+from .._jobs.work import CallSpec
+from .._scheduling.events import CallsFinished, CallsSubmitted
+from .._scheduling.run_rules import RunRules
+from .call_specs import CallSpecs
+
+
+class SingleCalls:
+    """Jobs of one item. Those that were asked for lately wait here for the engine's loop.
+
+    While all workers are busy and items wait, another job of one item would only be queued behind
+    these. So the thread that asks for the call does not take the lock of the engine: it leaves the
+    job here. The thread in the engine's loop takes all these jobs together when the next event has
+    come from a worker. Such an event is certain to come, since workers are busy.
+
+    Attributes:
+        asked: the jobs that wait for the engine's loop.
+        full: whether items wait that no worker can take yet, and no worker can be started. It is
+            written under the lock of the engine.
+    """
+
+    __slots__ = ("_jobs", "_over", "asked", "full", "specs")
+
+    def __init__(self, jobs: dict[int, Job], over: deque[Job], specs: CallSpecs) -> None:
+        """Begin without jobs.
+
+        Args:
+            jobs: the jobs that the scheduler knows, by number.
+            over: gets the jobs whose outcome is known.
+            specs: the call specs, which calls share.
+        """
+        self._jobs = jobs
+        self._over = over
+        self.specs = specs
+        self.asked: deque[Job] = deque()
+        self.full = False
+
+    def ask(self, job: Job) -> bool:
+        """Leave a job here if workers are full and the job may wait; return whether it is here.
+
+        The caller then looks at `full` once more. If workers are not full any more, the thread that
+        has found that may not have seen the job.
+        """
+        call = job.call
+        # A deadline or a trace begins when the scheduler is told of the job. And a call spec that
+        # is not the last one is to become it, so that the next call can share it.
+        if not self.full or len(call.items) != 1 or call.rules.until or call.trace:
+            return False
+        if not self.specs.is_last(job.spec):
+            return False
+        self.asked.append(job)
+        return True
+
+    def submitted(self, closed: str) -> Iterator[CallsSubmitted]:
+        """Take all waiting jobs; yield the events that tell the scheduler of them.
+
+        `closed`: why the pool takes no more jobs; empty if it takes jobs.
+        """
+        # Other threads may add jobs at any time; those are left for the next time.
+        taken: list[Job] = []
+        for _ in range(len(self.asked)):
+            job = self.asked[0]
+            # The job is put there before it is taken from here: if a signal strikes between, all
+            # jobs that are there end with an error, and none is lost.
+            self._jobs[job.number] = job
+            self.asked.popleft()
+            taken.append(job)
+        if closed:
+            for job in taken:
+                job.error = PoolClosedError(f"the pool takes no more work: {closed}")
+                self._over.append(self._jobs.pop(job.number))
+            return
+        for (spec, rules), jobs in groupby(taken, _kind):
+            alike = [*jobs]
+            self.specs.use(alike[0], len(alike))
+            numbers = tuple([job.number for job in alike])
+            yield CallsSubmitted(numbers, rules, None if spec is None else spec.key)
+
+    def arrived(self, event: CallsArrived) -> CallsFinished:
+        """Store the results of calls; return the event that tells the scheduler of their end."""
+        find = self._jobs.get
+        for work, value in zip(event.works, event.values, strict=True):
+            job = find(work.number)
+            if job is not None:
+                job.fill_only(value)
+        return CallsFinished(event.worker, len(event.works), event.elapsed, event.size)
+
+    def finish(self, numbers: list[int]) -> None:
+        """Let jobs be over: they have their results."""
+        jobs, over, release = self._jobs, self._over.append, self.specs.release
+        for number in numbers:
+            job = jobs[number]
+            # In this order: if a signal strikes between, the job is told its end all the same.
+            over(job)
+            del jobs[number]
+            release(job)
+
+
+def _kind(job: Job) -> tuple[CallSpec | None, RunRules]:
+    return job.spec, job.call.rules

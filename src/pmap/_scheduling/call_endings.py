@@ -1,0 +1,88 @@
+"""How several jobs of one item each end together, when a worker has finished all of them."""
+
+from .answer import Answer
+from .commands import FinishCalls
+from .deadlines import Deadlines
+from .events import CallsFinished
+from .job_endings import JobEndings
+from .job_queue import JobQueue
+from .job_states import FINISHED, RUNNING
+from .prefetch import Prefetch
+from .reclaiming import Reclaiming
+from .state import TRUSTED_ITEMS, Worker
+from .workers import Workers
+
+
+class CallEndings:
+    """Ends jobs of one item each, whose results have come in one piece.
+
+    There may be millions of such jobs. So what has to be done once for a worker is not done for
+    each job.
+    """
+
+    def __init__(
+        self,
+        jobs: JobQueue,
+        workers: Workers,
+        prefetch: Prefetch,
+        reclaiming: Reclaiming,
+        deadlines: Deadlines,
+        endings: JobEndings,
+        answer: Answer,
+    ) -> None:
+        """Begin with no job ended.
+
+        Args:
+            jobs: the jobs that are not over.
+            workers: the workers that run the jobs.
+            prefetch: is told of a worker that may take more.
+            reclaiming: is told that chunks are finished.
+            deadlines: is told that a worker begins its next chunk.
+            endings: ends a worker whose next chunk is not wanted any more.
+            answer: gets the command.
+        """
+        self._jobs = jobs
+        self._workers = workers
+        self._prefetch = prefetch
+        self._reclaiming = reclaiming
+        self._deadlines = deadlines
+        self._endings = endings
+        self._answer = answer
+
+    def finish(self, worker: Worker, event: CallsFinished, now: float) -> bool:
+        """End the jobs of the first chunks of a worker.
+
+        Return False, and change nothing, if one of them is not as most are: for example, it is
+        being cancelled, or its function is another one.
+        """
+        count = event.chunks
+        chunks = [worker.chunks[at] for at in range(count)]
+        cost = chunks[0].job.cost
+        for chunk in chunks:
+            job = chunk.job
+            if job.state != RUNNING or job.end != 1 or job.cost is not cost or job.delayed:
+                return False
+        ended: list[int] = []
+        for chunk in chunks:
+            worker.chunks.popleft()
+            chunk.next = 1
+            job = chunk.job
+            job.in_flight = None
+            job.state = FINISHED
+            self._jobs.remove(job)
+            ended.append(job.id)
+        untrusted = cost.items < TRUSTED_ITEMS
+        cost.measured(count, event.elapsed, event.size)
+        if untrusted and cost.items >= TRUSTED_ITEMS:
+            self._prefetch.consider_all(self._workers.all.values())
+        worker.since = now
+        self._reclaiming.on_chunks_finished(count)
+        self._deadlines.start(worker, now)
+        self._prefetch.consider(worker)
+        if worker.chunks and worker.chunks[0].next >= worker.chunks[0].job.end:
+            # The worker goes on with its next chunk, which may have become unwanted meanwhile.
+            self._endings.end_unwanted(worker)
+        self._answer.commands.append(FinishCalls(ended))
+        if self._workers.closed:
+            self._workers.retire_if_done()
+        return True
