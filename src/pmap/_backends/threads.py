@@ -56,6 +56,7 @@ class _Thread:
         # The numbers of jobs that ended while the worker held chunks: items of these jobs do not
         # run.
         self.forgotten: set[int] = set()
+        self.number = 0  # the number of the job whose chunk runs, or ran last
         # How many times the queue of chunks got a None, at which the thread ends.
         self.ends_asked = 0
 
@@ -63,6 +64,12 @@ class _Thread:
         """Let the thread end when it has run the chunks that are in its queue now."""
         self.ends_asked += 1
         self.chunks.put(None)
+
+    def is_wanted(self) -> bool:
+        """Return whether the next item of the chunk that runs is to be run; its thread asks."""
+        # The number is not looked at where no job has ended: without the GIL all threads with
+        # chunks of a job would take turns to count their references to it.
+        return not self.ending and not (self.forgotten and self.number in self.forgotten)
 
     def waiting(self) -> int:
         """Return how many chunks are still in the queue; 0 if the thread has ended."""
@@ -131,10 +138,8 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             if work.number in state.forgotten:
                 tell(ResultsArrived(worker, work, start, [], {}, True, 0.0))
             else:
-                # After each item of the chunk, `wanted` tells whether to go on. So a chunk stops if
-                # its call ends.
-                wanted = partial(self._wanted, state, work.number)
-                for finished in self._run(state, worker, work, start, items, wanted):
+                state.number = work.number
+                for finished in self._run(state, worker, work, start, items):
                     tell(finished)
                     # If the variable `finished` were not deleted, it would keep the results alive
                     # until the next chunk comes.
@@ -153,8 +158,10 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         work: Work,
         start: int,
         items: Sequence[object],
-        wanted: Callable[[], bool],
     ) -> Iterator[ResultsArrived]:
+        # After each item of a chunk, `wanted` is asked whether to go on, so a chunk of a call that
+        # has ended does not run to its end.
+        wanted = state.is_wanted
         if work.call.rules.timeout is None and work.call.rules.until is None:
             values: list[object] = []
             state.running = work.number, values
@@ -184,10 +191,6 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             yield finished._replace(last=last, elapsed=monotonic() - begin)
             if last:
                 return
-
-    @staticmethod
-    def _wanted(state: _Thread, number: int) -> bool:
-        return not state.ending and number not in state.forgotten
 
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
         state = self._threads[worker]
