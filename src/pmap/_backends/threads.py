@@ -36,6 +36,11 @@ from .protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, Worker
 _Chunk: TypeAlias = tuple[Work, int, Sequence[object]]
 
 
+def has_gil() -> bool:
+    """Return whether only one thread at a time runs Python code."""
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
 class _Thread:
     """The state of one worker: its thread, the chunks it holds, and whether it is to end."""
 
@@ -132,7 +137,7 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         if failed is not None:
             tell(WorkerEnded(worker, begun=0, reason=failed[0], cause=failed[1]))
             return
-        tell(WorkerStarted(worker))
+        tell(WorkerStarted(worker, one_ahead=not has_gil()))
         while (chunk := state.chunks.get()) is not None and not state.ending:
             work, start, items = chunk
             if work.number in state.forgotten:
@@ -308,7 +313,7 @@ def _stack_of(thread: threading.Thread | None) -> str:
     """Return the stack of a thread as text, in the format of the module `faulthandler`."""
     # Without the GIL the thread goes on while this code reads its frames. The frames may be freed
     # meanwhile, and Python would crash. So the stack is not read.
-    if thread is None or not getattr(sys, "_is_gil_enabled", lambda: True)():
+    if thread is None or not has_gil():
         return ""
     frame = sys._current_frames().get(thread.ident or 0)
     lines: list[str] = []

@@ -10,7 +10,7 @@ import pytest
 
 from pmap._backends.in_process import run_chunk
 from pmap._backends.protocol import BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
-from pmap._backends.threads import ThreadBackend
+from pmap._backends.threads import ThreadBackend, has_gil
 from pmap._calls.call import Call, Kind
 from pmap._jobs.work import Work
 from pmap._scheduling.run_rules import RunRules
@@ -20,7 +20,7 @@ def begin(function: Callable[[int], object], items: Sequence[int]) -> ThreadBack
     """Return a backend whose worker 0 has a chunk with a time limit."""
     backend = ThreadBackend(None, ())
     backend.start(0)
-    assert backend.collect(backend.poll(None)) == [WorkerStarted(0)]
+    assert backend.collect(backend.poll(None)) == [WorkerStarted(0, one_ahead=not has_gil())]
     work = Work(1, Call("pmap", function, Kind.EACH, items, RunRules(timeout=60.0)))
     backend.send(0, work, 0, len(items), 1)
     return backend
@@ -131,6 +131,17 @@ def test_whenever_it_is_given_up_an_item_is_told_once() -> None:
         # The item that is given up has begun, or would have begun at this moment.
         assert len(results) <= len(ran) <= len(results) + end.begun
         assert end.begun in {0, 1}
+
+
+@pytest.mark.parametrize("gil", [True, False])
+def test_a_chunk_is_sent_ahead_where_threads_can_take_all_processors(
+    gil: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: gil, raising=False)
+    backend = ThreadBackend(None, ())
+    backend.start(0)
+    assert backend.collect(backend.poll(None)) == [WorkerStarted(0, one_ahead=not gil)]
+    backend.end()
 
 
 class WatchedWork(Work):
