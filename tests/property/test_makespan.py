@@ -205,6 +205,32 @@ def test_it_is_close_to_the_ideal(shape: str, workers: int, mean: float, most: f
     assert over_ideal(shape, workers, mean, count, draws=10) <= most
 
 
+class BusyProcessors(Simulation):
+    """Workers that leave no processor free: the thread that sends chunks waits until it has one."""
+
+    one_ahead = True
+
+    def _obey(self, command: Command) -> None:
+        if isinstance(command, StartWorker):
+            self._waiting[command.worker] = deque()
+            self._later(self._now, WorkerReady(command.worker, one_ahead=self.one_ahead))
+        else:
+            super()._obey(command)
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("item", [6e-5, 6e-4, 6e-3, 12e-3])
+def test_threads_that_take_all_processors_do_not_wait_for_their_chunks(
+    item: float, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.LATENCY", 5e-4)
+    seconds = [item] * int(0.2 * workers / item)
+    best = ideal(seconds, workers)
+    assert BusyProcessors(seconds, workers).run() < 1.03 * best
+    monkeypatch.setattr(BusyProcessors, "one_ahead", False)
+    assert BusyProcessors(seconds, workers).run() > 1.05 * best, "it is no matter at all"
+
+
 def test_tiny_items_travel_by_the_thousand() -> None:
     simulation = Simulation([1e-7] * 1_000_000, 2)
     simulation.run()

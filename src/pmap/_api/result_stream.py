@@ -392,8 +392,10 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             self._accept(part)
             return bool(self._ready) or self._receive()
         if self._input.ended and self._received == self._read:
-            if stream_job.call.keeper is not None and not over:
-                # The job is over only when the checkpoint file has its last results.
+            call = stream_job.call
+            if not over and (call.keeper is not None or call.trace is not None):
+                # The job is over only when the checkpoint file has its last results, and when its
+                # trace has the end of the call.
                 return False
             self._advance(OVER)
             self._end_progress()

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -59,19 +60,32 @@ def run_chunk(
     """
     failures: dict[int, Exception] = {}
     times: list[float] = []
-    run = _run if work.call.trace is None else partial(_run_timed, times)
+    # What all threads use is read once per chunk, and not for each item. Without the GIL each use
+    # of an object by a thread that has not made it writes the count of its references, for which
+    # the threads take turns.
+    context, run = _context_for(work, len(items)), _unusual(work, times)
+    function: Callable[..., object] = work.call.function
+    collect = work.call.rules.collect
     begin = perf_counter()
     item_threads.depth = getattr(item_threads, "depth", 0) + 1
     try:
         for index, item in enumerate(items, start):
             try:
-                values.append(run(work, index, item))
+                # Each item gets a copy of the caller's context: no item sees a context variable
+                # that another item has set, and two threads cannot enter one context at the same
+                # time.
+                if context is None:
+                    values.append(function(item) if run is None else run(index, item))
+                elif run is None:
+                    values.append(context.copy().run(function, item))
+                else:
+                    values.append(context.copy().run(run, index, item))
             except BaseException as error:
                 if is_ctrl_c(error):
                     raise
                 failures[len(values)] = _settled(error, work, index, item)
                 values.append(None)
-                if not work.call.rules.collect:
+                if not collect:
                     break
             if not go_on():
                 break
@@ -82,10 +96,31 @@ def run_chunk(
     return finished if work.call.trace is None else finished._replace(times=[begin, end, *times])
 
 
-def _run_timed(times: list[float], work: Work, index: int, item: object) -> object:
+def _context_for(work: Work, items: int) -> Context | None:
+    """Return the context of which each item gets a copy; None in the caller's own thread."""
+    assert work.home is not None, "it was packed, for another process"
+    caller, context = work.home
+    if threading.current_thread() is caller:
+        return None
+    # A copy of its own for this thread: copies of it do not touch the caller's context.
+    return context if items == 1 else context.copy()
+
+
+def _unusual(work: Work, times: list[float]) -> Callable[[int, object], object] | None:
+    """Return what runs an item, given its index too; None if the item is the only argument."""
+    call = work.call
+    if call.kind is Kind.EACH and call.rules.seed is None and call.trace is None:
+        return None
+    run = partial(_call, call.function, call.kind, call.rules.seed)
+    return run if call.trace is None else partial(_run_timed, times, run)
+
+
+def _run_timed(
+    times: list[float], run: Callable[[int, object], object], index: int, item: object
+) -> object:
     times.append(perf_counter())
     try:
-        return _run(work, index, item)
+        return run(index, item)
     finally:
         times.append(perf_counter())
 
@@ -99,39 +134,29 @@ def _settled(error: BaseException, work: Work, index: int, item: object) -> Exce
     return settled
 
 
-def _run(work: Work, index: int, item: object) -> object:
-    assert work.home is not None, "it was packed, for another process"
-    caller, context = work.home
-    if threading.current_thread() is caller:
-        return _call(work, index, item)
-    # Each item gets a copy of the caller's context. So no item sees a context variable that another
-    # item has set, and two threads never enter the same context.
-    return context.copy().run(_call, work, index, item)
-
-
 # While an item of a call with a seed runs, its thread holds this lock, because all threads share
 # the random generators. The lock is reentrant, because an item may itself make a call whose items
 # run in the same thread.
 _generators = threading.RLock()
 
 
-def _call(work: Work, index: int, item: object) -> object:
-    seed = work.call.rules.seed
+def _call(
+    function: Callable[..., object], kind: Kind, seed: int | None, index: int, item: object
+) -> object:
     if seed is None:
-        return _call_function(work, item)
+        return _call_function(function, kind, item)
     with _generators:
         state = take_state()
         try:
-            return seeded(seed, index, lambda: _call_function(work, item))
+            return seeded(seed, index, lambda: _call_function(function, kind, item))
         finally:
             put_back(state)
 
 
-def _call_function(work: Work, item: object) -> object:
-    function = work.call.function
-    if work.call.kind is Kind.EACH:
+def _call_function(function: Callable[..., object], kind: Kind, item: object) -> object:
+    if kind is Kind.EACH:
         return function(item)
-    if work.call.kind is Kind.STAR:
+    if kind is Kind.STAR:
         # If the arguments in this row cannot be unpacked, the TypeError is the failure of the item.
         row: Any = item
         return function(*row)

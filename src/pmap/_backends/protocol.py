@@ -16,11 +16,14 @@ class WorkerStarted(NamedTuple):
 
     `can_reclaim_chunks`: chunks that the worker has not begun can be taken back from it.
     `can_reclaim_items`: single items of a chunk that the worker has begun can be taken back, too.
+    `one_ahead`: whether the worker would wait long for its next chunk, because it takes the
+    processor of the thread that sends chunks.
     """
 
     worker: int
     can_reclaim_chunks: bool = True
     can_reclaim_items: bool = False
+    one_ahead: bool = False
 
 
 class ResultsArrived(NamedTuple):

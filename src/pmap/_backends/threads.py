@@ -36,6 +36,11 @@ from .protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, Worker
 _Chunk: TypeAlias = tuple[Work, int, Sequence[object]]
 
 
+def has_gil() -> bool:
+    """Return whether only one thread at a time runs Python code."""
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
 class _Thread:
     """The state of one worker: its thread, the chunks it holds, and whether it is to end."""
 
@@ -56,6 +61,7 @@ class _Thread:
         # The numbers of jobs that ended while the worker held chunks: items of these jobs do not
         # run.
         self.forgotten: set[int] = set()
+        self.number = 0  # the number of the job whose chunk runs, or ran last
         # How many times the queue of chunks got a None, at which the thread ends.
         self.ends_asked = 0
 
@@ -63,6 +69,12 @@ class _Thread:
         """Let the thread end when it has run the chunks that are in its queue now."""
         self.ends_asked += 1
         self.chunks.put(None)
+
+    def is_wanted(self) -> bool:
+        """Return whether the next item of the chunk that runs is to be run; its thread asks."""
+        # The number is not looked at where no job has ended: without the GIL all threads with
+        # chunks of a job would take turns to count their references to it.
+        return not self.ending and not (self.forgotten and self.number in self.forgotten)
 
     def waiting(self) -> int:
         """Return how many chunks are still in the queue; 0 if the thread has ended."""
@@ -125,16 +137,14 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         if failed is not None:
             tell(WorkerEnded(worker, begun=0, reason=failed[0], cause=failed[1]))
             return
-        tell(WorkerStarted(worker))
+        tell(WorkerStarted(worker, one_ahead=not has_gil()))
         while (chunk := state.chunks.get()) is not None and not state.ending:
             work, start, items = chunk
             if work.number in state.forgotten:
                 tell(ResultsArrived(worker, work, start, [], {}, True, 0.0))
             else:
-                # After each item of the chunk, `wanted` tells whether to go on. So a chunk stops if
-                # its call ends.
-                wanted = partial(self._wanted, state, work.number)
-                for finished in self._run(state, worker, work, start, items, wanted):
+                state.number = work.number
+                for finished in self._run(state, worker, work, start, items):
                     tell(finished)
                     # If the variable `finished` were not deleted, it would keep the results alive
                     # until the next chunk comes.
@@ -153,8 +163,10 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         work: Work,
         start: int,
         items: Sequence[object],
-        wanted: Callable[[], bool],
     ) -> Iterator[ResultsArrived]:
+        # After each item of a chunk, `wanted` is asked whether to go on, so a chunk of a call that
+        # has ended does not run to its end.
+        wanted = state.is_wanted
         if work.call.rules.timeout is None and work.call.rules.until is None:
             values: list[object] = []
             state.running = work.number, values
@@ -184,10 +196,6 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             yield finished._replace(last=last, elapsed=monotonic() - begin)
             if last:
                 return
-
-    @staticmethod
-    def _wanted(state: _Thread, number: int) -> bool:
-        return not state.ending and number not in state.forgotten
 
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
         state = self._threads[worker]
@@ -305,7 +313,7 @@ def _stack_of(thread: threading.Thread | None) -> str:
     """Return the stack of a thread as text, in the format of the module `faulthandler`."""
     # Without the GIL the thread goes on while this code reads its frames. The frames may be freed
     # meanwhile, and Python would crash. So the stack is not read.
-    if thread is None or not getattr(sys, "_is_gil_enabled", lambda: True)():
+    if thread is None or not has_gil():
         return ""
     frame = sys._current_frames().get(thread.ident or 0)
     lines: list[str] = []

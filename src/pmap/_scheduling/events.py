@@ -146,11 +146,13 @@ class WorkerReady(NamedTuple):
     `can_reclaim_chunks`: chunks that the worker has not begun can be taken back from it.
     `can_reclaim_items`: in a chunk that the worker has begun, the items that it has not begun can
     be taken back, too.
+    `one_ahead`: the worker is to hold one chunk more than the one that runs, if these are short.
     """
 
     worker: int
     can_reclaim_chunks: bool = True
     can_reclaim_items: bool = False
+    one_ahead: bool = False
 
 
 class ItemsFinished(NamedTuple):

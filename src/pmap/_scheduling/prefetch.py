@@ -11,6 +11,11 @@ from .worker_states import RECLAIMING
 # A busy worker gets another chunk only if the chunks that it holds will take less than this many
 # seconds together. So the worker never waits for its next chunk, and no chunk waits long.
 PREFETCH_BELOW = 0.005
+# Without the GIL, threads that compute take all processors, and the thread that sends chunks waits
+# for one: a few milliseconds, as Linux lets a thread run for so long. So each of these workers is
+# sent a second chunk while its only chunk is expected to take less than this many seconds. That is
+# more than the usual chunk takes (`chunk_sizes.TARGET`), and little for other calls to wait.
+AHEAD_BELOW = 0.03
 # A worker holds at most this many chunks: enough to send several of them in one system call.
 MOST_HELD = 8
 # Until this many items of the job have been measured for each worker, a worker holds fewer chunks
@@ -173,7 +178,8 @@ class Prefetch:
         # For a large chunk that is sent ahead of need the caller takes new memory, which costs more
         # time than a short wait of the worker.
         most = self.most_held() if size < _SMALL else min(self.most_held(), MOST_HELD)
-        if len(worker.chunks) >= most or seconds >= PREFETCH_BELOW or size >= MOST_BYTES:
+        below = AHEAD_BELOW if worker.one_ahead and len(worker.chunks) == 1 else PREFETCH_BELOW
+        if len(worker.chunks) >= most or seconds >= below or size >= MOST_BYTES:
             return True
         return worker.needs_replacement()
 
@@ -206,6 +212,10 @@ def _load(worker: Worker, now: float) -> tuple[float, float]:
         # A worker gets no more chunks while it is being asked for items back, or when its first
         # chunk takes longer than expected.
         return inf, 0.0
+    if worker.one_ahead and len(worker.chunks) == 1:
+        # Only one chunk is sent ahead, and given back at once if its items are slower: so the cost
+        # of few items is enough to know.
+        return load_of(worker.chunks[0], trusted=1)
     seconds = size = 0.0
     for chunk in worker.chunks:
         more = load_of(chunk)

@@ -219,6 +219,7 @@ class Worker:
         "chunks",
         "id",
         "leaving",
+        "one_ahead",
         "ready",
         "replace",
         "since",
@@ -245,6 +246,8 @@ class Worker:
         self.can_reclaim_chunks = False
         # Whether single items can be taken back from a chunk that the worker has begun.
         self.can_reclaim_items = False
+        # Whether the worker is to hold a chunk besides the one that runs (`prefetch.AHEAD_BELOW`).
+        self.one_ahead = False
         # The time at which to check whether the worker's item runs for too long; None: no check is
         # needed.
         self.check_at: float | None = None
@@ -258,11 +261,11 @@ class Worker:
         return len(self.chunks) > 1 or (bool(self.chunks) and self.chunks[0].step > 0)
 
 
-def load_of(chunk: Chunk) -> tuple[float, float]:
+def load_of(chunk: Chunk, trusted: int = TRUSTED_ITEMS) -> tuple[float, float]:
     """Return the seconds that a chunk takes at worst, and the bytes of its items and results.
 
-    The seconds are infinite if the cost of the job's items is not known well enough.
+    The seconds are infinite if fewer than `trusted` items of the job were measured, or none.
     """
     cost, items = chunk.job.cost, chunk.stop - chunk.next
     each = cost.at_worst()
-    return inf if each is None or cost.items < TRUSTED_ITEMS else each * items, cost.size * items
+    return inf if each is None or cost.items < trusted else each * items, cost.size * items

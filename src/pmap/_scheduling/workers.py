@@ -92,6 +92,7 @@ class Workers:
         worker.ready = True
         worker.can_reclaim_chunks = ready.can_reclaim_chunks
         worker.can_reclaim_items = ready.can_reclaim_items
+        worker.one_ahead = ready.one_ahead
         self.idle_or_stop(worker)
 
     def idle_or_stop(self, worker: Worker) -> None:

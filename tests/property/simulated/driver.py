@@ -197,6 +197,7 @@ class Driver:
             stubborn=number % 2 == 1,
             can_reclaim_chunks=can_reclaim_chunks,
             can_reclaim_items=can_reclaim_items,
+            one_ahead=number % 4 > 1,
         )
         checks.no_more_workers_than_the_limit(self._model)
 

@@ -207,6 +207,7 @@ class Worker:
     stubborn: bool = False  # it does not go when it is asked to
     can_reclaim_chunks: bool = True  # chunks that wait there can be taken back
     can_reclaim_items: bool = False  # and what has not begun of one that has
+    one_ahead: bool = False  # it is to hold one chunk more than the one that runs
     # As the scheduler knows it:
     ready: bool = False
     stopped: bool = False

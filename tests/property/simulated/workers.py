@@ -22,7 +22,9 @@ def go_on(model: Model, worker: Worker) -> None:
     if not worker.up:
         worker.up = True
         worker.outbox.append(
-            WorkerReady(worker.id, worker.can_reclaim_chunks, worker.can_reclaim_items)
+            WorkerReady(
+                worker.id, worker.can_reclaim_chunks, worker.can_reclaim_items, worker.one_ahead
+            )
         )
     elif worker.running is not None:
         _end_item(model, worker, worker.running)

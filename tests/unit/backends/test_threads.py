@@ -8,8 +8,9 @@ from types import FrameType
 
 import pytest
 
+from pmap._backends.in_process import run_chunk
 from pmap._backends.protocol import BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
-from pmap._backends.threads import ThreadBackend
+from pmap._backends.threads import ThreadBackend, has_gil
 from pmap._calls.call import Call, Kind
 from pmap._jobs.work import Work
 from pmap._scheduling.run_rules import RunRules
@@ -19,7 +20,7 @@ def begin(function: Callable[[int], object], items: Sequence[int]) -> ThreadBack
     """Return a backend whose worker 0 has a chunk with a time limit."""
     backend = ThreadBackend(None, ())
     backend.start(0)
-    assert backend.collect(backend.poll(None)) == [WorkerStarted(0)]
+    assert backend.collect(backend.poll(None)) == [WorkerStarted(0, one_ahead=not has_gil())]
     work = Work(1, Call("pmap", function, Kind.EACH, items, RunRules(timeout=60.0)))
     backend.send(0, work, 0, len(items), 1)
     return backend
@@ -130,3 +131,74 @@ def test_whenever_it_is_given_up_an_item_is_told_once() -> None:
         # The item that is given up has begun, or would have begun at this moment.
         assert len(results) <= len(ran) <= len(results) + end.begun
         assert end.begun in {0, 1}
+
+
+@pytest.mark.parametrize("gil", [True, False])
+def test_a_chunk_is_sent_ahead_where_threads_can_take_all_processors(
+    gil: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: gil, raising=False)
+    backend = ThreadBackend(None, ())
+    backend.start(0)
+    assert backend.collect(backend.poll(None)) == [WorkerStarted(0, one_ahead=not gil)]
+    backend.end()
+
+
+class WatchedWork(Work):
+    """A call of which all uses are counted."""
+
+    uses = 0
+
+    def __getattribute__(self, name: str) -> object:
+        WatchedWork.uses += 1
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("rules", [RunRules(), RunRules(collect=True), RunRules(seed=1)])
+@pytest.mark.parametrize(("kind", "item"), [(Kind.EACH, 1), (Kind.STAR, (1,))])
+def test_what_threads_share_is_used_once_per_chunk(
+    rules: RunRules, kind: Kind, item: object
+) -> None:
+    # Without the GIL threads take turns to use an object that another thread has made.
+    uses: list[int] = []
+
+    def run(count: int) -> None:
+        before = WatchedWork.uses
+        assert run_chunk(0, work, 0, items[:count], lambda: True, []).values == [1] * count
+        uses.append(WatchedWork.uses - before)
+
+    items = [item] * 100
+    work = WatchedWork(1, Call("pmap", abs, kind, items, rules))
+    for count in (2, 100):
+        thread = threading.Thread(target=run, args=(count,))
+        thread.start()
+        thread.join()
+    assert uses[0] == uses[1] > 0
+
+
+def test_an_item_costs_four_calls_beside_its_own() -> None:
+    calls = 0
+    counts: list[int] = []
+
+    def note(_: FrameType, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    def run(count: int) -> None:
+        before = calls
+        sys.setprofile(note)
+        try:
+            finished = run_chunk(0, work, 0, items[:count], lambda: True, [])
+        finally:
+            sys.setprofile(None)
+        assert len(finished.values) == count
+        counts.append(calls - before)
+
+    items = [1] * 100
+    work = Work(1, Call("pmap", abs, Kind.EACH, items, RunRules()))
+    for count in (50, 100):
+        thread = threading.Thread(target=run, args=(count,))
+        thread.start()
+        thread.join()
+    # To copy the context, to run in it, to keep the result, to ask whether to go on.
+    assert counts[1] - counts[0] == 50 * 4

@@ -32,7 +32,7 @@ from pmap._scheduling.events import (
     WorkerGone,
     WorkerReady,
 )
-from pmap._scheduling.prefetch import MOST_CALLS, MOST_HELD, PREFETCH_BELOW
+from pmap._scheduling.prefetch import AHEAD_BELOW, MOST_CALLS, MOST_HELD, PREFETCH_BELOW
 from pmap._scheduling.reclaiming import RECLAIM_AFTER
 from pmap._scheduling.run_rules import RunRules
 from pmap._scheduling.scheduler import Scheduler
@@ -134,6 +134,25 @@ def test_nothing_waits_behind_what_is_slow() -> None:
     scheduler = pool(1)
     tell(scheduler, submitted(1, 100))
     assert tell(scheduler, done(0, elapsed=SLOW)) == [SendChunk(0, 1, 1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("one_ahead", "elapsed", "sent"),
+    [
+        (True, AHEAD_BELOW / 1.5, 2),
+        (True, AHEAD_BELOW, 1),
+        (False, AHEAD_BELOW / 1.5, 1),
+    ],
+)
+def test_one_chunk_waits_where_the_next_one_would_come_late(
+    one_ahead: bool, elapsed: float, sent: int
+) -> None:
+    scheduler = Scheduler(1)
+    tell(scheduler, Prestart(), WorkerReady(0, one_ahead=one_ahead))
+    # The cost of one item is enough to know.
+    tell(scheduler, submitted(1, 100, 1))
+    assert len(tell(scheduler, done(0, elapsed=elapsed))) == sent
+    assert len(tell(scheduler, done(0, elapsed=elapsed))) == 1, "as many as before"
 
 
 def test_nothing_waits_behind_what_nobody_knows_the_cost_of() -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
@@ -18,6 +18,8 @@ from tests.traces import check, check_spans, check_sums, saved, tries
 
 import pmap as door
 from pmap import OptionError, Trace, TraceSpan
+from pmap._engine.state import EngineState
+from pmap._jobs.job import Job
 from pmap._trace import json_file, recording, records, svg
 from pmap._trace.intervals import common, length, minus, union
 from pmap._trace.recording import Recording, shift_into
@@ -60,6 +62,25 @@ def test_every_form_notes_all_items(verb: door.Map) -> None:
         form(trace)
         spans = check(trace, items)
         assert all(span.attempt == 1 and not span.failed for span in spans)
+
+
+def test_a_stream_ends_when_its_trace_has_the_end_of_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = Event()
+    end = EngineState._end_job
+
+    def end_late(state: EngineState, job: Job) -> None:
+        read.wait(0.2)  # as long as another thread may take to come here
+        end(state, job)
+
+    monkeypatch.setattr(EngineState, "_end_job", end_late)
+    trace = Trace()
+    assert list(threads.iter(abs, range(5), trace=trace)) == [0, 1, 2, 3, 4]
+    ended = [call.ended for call in trace._records.snapshot().calls.values()]
+    read.set()
+    assert None not in ended
+    assert len(ended) == 1
 
 
 @pytest.mark.parametrize("verb", BACKENDS, ids=str)
