@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import Context
 from time import perf_counter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .._backends.engine import marks, wire
 from .._backends.permission import may_start_processes
@@ -24,13 +24,16 @@ from .._calls.failure import Failure
 from .._engine.driver import Driver
 from .._errors import ItemError, PmapError, TaskTimeout, WorkerLost, WorkerStartError
 from .._scheduling.run_rules import RunRules
-from .._transport.environment import thread_limits
+from .._transport.environment import capture_environment, current_directory, thread_limits
 from .._transport.packing import packed, unpacked
 from .._transport.process_role import item_threads
 from .._transport.randomness import put_back, take_state
 from .._transport.started import DEPTH, depth
 from .._transport.values import loads
 from .._worker.relay import Relay, initialize
+
+if TYPE_CHECKING:
+    from .._transport.environment import Environment
 
 # An inner worker (a process that pmap starts where an engine runs a task) ends when it has had no
 # work for this many seconds.
@@ -59,6 +62,8 @@ def run(data: bytes) -> bytes:
     spec = _spec_of(task)
     if spec is None:
         return wire.packed_answer(wire.Answer(wire.UNKNOWN, wire.host_name()))
+    if spec.claim and not loads(spec.claim)(task.chunk.hex()):
+        return wire.packed_answer(wire.Answer(wire.REPEATED, wire.host_name()))
     relay = Relay(task.chunk, task.key, spec.spec, task.start, task.pickled)
     items = [*enumerate(unpacked(task.items))]
     if spec.inner is None:
@@ -197,6 +202,10 @@ class _InSteps(ProcessBackend):
     Besides, some engines end a task by an exception in the thread of the task, and that exception
     comes only when the thread runs Python code.
     """
+
+    @staticmethod
+    def _first_environment() -> "Environment":
+        return wire.without_rank(capture_environment(current_directory()))
 
     def poll(self, timeout: float | None) -> Polled:
         return super().poll(marks.STEP if timeout is None else min(timeout, marks.STEP))

@@ -47,7 +47,7 @@ from .unanswered import Unanswered
 from .worker_setup import WorkerSetup, why_unsent
 
 if TYPE_CHECKING:
-    from .._transport.environment import Limits
+    from .._transport.environment import Environment, Limits
     from .outbox import Outbox
 
 
@@ -167,10 +167,15 @@ class ProcessBackend(Backend[Polled]):
             self._failed.append(ended)
             self.wake()  # this wakes a thread that waits in `poll`, which then sees the event
 
+    @staticmethod
+    def _first_environment() -> Environment:
+        """Return the environment in which a new worker begins, and runs its initializer."""
+        return capture_environment(current_directory())
+
     def _start(self, worker: int) -> None:
         method = self._starter.method
         initializer = self._setup.packed_initializer(method, self._names)
-        environment = self._setup.limited(capture_environment(current_directory()))
+        environment = self._setup.limited(self._first_environment())
         # The values of the caller's names are recorded before the fork, so that the caller knows
         # later which of them the worker has.
         baseline = Baseline(method == "fork")
