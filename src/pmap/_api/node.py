@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._backends.engine import marks, wire
 from .._backends.permission import may_start_processes
-from .._backends.processes import Polled, ProcessBackend
+from .._backends.processes import Polled, ProcessBackend, environment_here
 from .._backends.start_method import usual_start_method
 from .._calls.call import Call, Elsewhere, Kind
 from .._calls.cpus import cpu_count
@@ -24,7 +24,7 @@ from .._calls.failure import Failure
 from .._engine.driver import Driver
 from .._errors import ItemError, PmapError, TaskTimeout, WorkerLost, WorkerStartError
 from .._scheduling.run_rules import RunRules
-from .._transport.environment import capture_environment, current_directory, thread_limits
+from .._transport.environment import thread_limits
 from .._transport.packing import packed, unpacked
 from .._transport.process_role import item_threads
 from .._transport.randomness import put_back, take_state
@@ -195,6 +195,11 @@ def _watched(chunk: bytes, spec: wire.TaskSpec) -> Callable[[], None]:
     return watch_chunk
 
 
+def _environment_of_inner_workers() -> "Environment":
+    """Return the environment in which an inner worker begins, and runs its initializer."""
+    return wire.without_rank(environment_here())
+
+
 class _InSteps(ProcessBackend):
     """A processes backend whose `poll` returns often, so that its thread can do something else.
 
@@ -203,9 +208,7 @@ class _InSteps(ProcessBackend):
     comes only when the thread runs Python code.
     """
 
-    @staticmethod
-    def _first_environment() -> "Environment":
-        return wire.without_rank(capture_environment(current_directory()))
+    _environment = staticmethod(_environment_of_inner_workers)
 
     def poll(self, timeout: float | None) -> Polled:
         return super().poll(marks.STEP if timeout is None else min(timeout, marks.STEP))

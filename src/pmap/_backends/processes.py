@@ -54,12 +54,19 @@ if TYPE_CHECKING:
 Polled: TypeAlias = "list[tuple[Watched[Connection | Template | None], int]]"
 
 
+def environment_here() -> Environment:
+    """Return the environment of this process as it is now."""
+    return capture_environment(current_directory())
+
+
 class ProcessBackend(Backend[Polled]):
     """Starts worker processes, sends chunks to them, and returns events about them."""
 
     can_kill = True
     runs_in_poll = False
     _starts: type[ProcessStarter] = ProcessStarter  # the class of the object that starts workers
+    # Returns the environment in which a new worker begins, and runs its initializer.
+    _environment: Callable[[], Environment] = staticmethod(environment_here)
 
     def __init__(
         self,
@@ -167,15 +174,10 @@ class ProcessBackend(Backend[Polled]):
             self._failed.append(ended)
             self.wake()  # this wakes a thread that waits in `poll`, which then sees the event
 
-    @staticmethod
-    def _first_environment() -> Environment:
-        """Return the environment in which a new worker begins, and runs its initializer."""
-        return capture_environment(current_directory())
-
     def _start(self, worker: int) -> None:
         method = self._starter.method
         initializer = self._setup.packed_initializer(method, self._names)
-        environment = self._setup.limited(self._first_environment())
+        environment = self._setup.limited(self._environment())
         # The values of the caller's names are recorded before the fork, so that the caller knows
         # later which of them the worker has.
         baseline = Baseline(method == "fork")
