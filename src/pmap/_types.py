@@ -28,12 +28,17 @@ class Engine(Protocol):
     name:
 
     - ``slots() -> int``: how many tasks the engine runs at the same time. Without it pmap reads
-      the attribute ``_max_workers``; without that, the option ``processes`` must be given.
+      the attribute ``_max_workers`` or ``max_workers``; without those, the option ``processes``
+      must be given.
     - ``kill(future) -> None``: ends a task that runs, soon; its future must then end, too. With
       it, a call that is cancelled ends the items that run.
     - ``watch() -> Callable[[], bool]``: a function that can be pickled, as a static method is. It
       is called where a task begins, in the thread of the task. What it returns is called each
       tenth of a second while the task runs; if that returns False, pmap ends the task.
+    - ``claim(name: str) -> bool``: a function that can be pickled. It is called where a task
+      begins, with a name that no other task has, and returns whether it is the first call with
+      this name anywhere. It is for an engine that by itself runs a task again: if it returns
+      False, no item runs again, and those of the task fail with `WorkerLost`.
 
     >>> from concurrent.futures import ThreadPoolExecutor
     >>> from pmap import Engine, pmap

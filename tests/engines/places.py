@@ -141,13 +141,18 @@ def our_executor() -> Generator[Any, None, None]:
         yield executor
 
 
-def recipe(name: str) -> dict[str, Any]:
-    """Return what a recipe of docs/backends.md defines, run as a module and not as a program."""
+def recipe_text(name: str) -> str:
+    """Return a recipe of docs/backends.md, as it stands there."""
     page = PAGE.read_text(encoding="utf-8")
     code = page.partition(f"<!-- recipe: {name} -->\n```python\n")[2].partition("```")[0]
     assert code, f"there is no recipe {name!r}"
+    return code
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """Return what a recipe of docs/backends.md defines, run as a module and not as a program."""
     space: dict[str, Any] = {"__name__": f"recipe_{name}"}
-    exec(compile(code, f"<recipe {name}>", "exec"), space)
+    exec(compile(recipe_text(name), f"<recipe {name}>", "exec"), space)
     return space
 
 
@@ -167,6 +172,22 @@ def ray_cluster() -> Generator[Any, None, None]:
         yield recipe("ray")["RayEngine"]()
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def mpi_ranks() -> Generator[Any, None, None]:
+    """Return an executor on the processes that ``mpirun`` has started beside this one."""
+    futures: Any = import_module("mpi4py.futures")
+    with futures.MPIPoolExecutor() as executor:
+        yield executor
+
+
+@contextmanager
+def executorlib_processes() -> Generator[Any, None, None]:
+    """Make an executor of executorlib whose processes stay for further tasks."""
+    executorlib: Any = import_module("executorlib")
+    with executorlib.SingleNodeExecutor(max_workers=4, block_allocation=True) as executor:
+        yield executor
 
 
 # In the table: why a law is not tried.
@@ -195,7 +216,9 @@ STANDARD_POOL: Final = Place("multiprocessing.Pool", standard_pool)
 OUR_EXECUTOR: Final = Place("pmap.Executor", our_executor)
 DASK: Final = Place("Dask", dask_cluster)
 RAY: Final = Place("Ray", ray_cluster)
+MPI: Final = Place("mpi4py.futures", mpi_ranks)
+EXECUTORLIB: Final = Place("executorlib", executorlib_processes)
 ALL: Final = (
     *(THREADS, THREADS_INNER, PROCESSES, PROCESSES_BARE),
-    *(LOKY, STANDARD_POOL, OUR_EXECUTOR, DASK, RAY),
+    *(LOKY, STANDARD_POOL, OUR_EXECUTOR, EXECUTORLIB, MPI, DASK, RAY),
 )

@@ -123,9 +123,22 @@ def test_a_worker_that_is_killed_costs_a_chunk_at_most(tmp_path: Path) -> None:
         assert killed_during(engine, client, tmp_path / "again", retries=1) == [*range(12)]
 
 
-def test_dask_runs_a_chunk_again_whose_worker_was_killed(tmp_path: Path) -> None:
+def test_dask_gives_a_chunk_whose_worker_was_killed_to_another(tmp_path: Path) -> None:
     with cluster_of(2) as (_, client, engine):
-        assert killed_during(engine, client, tmp_path) == [*range(12)]
+        (tmp_path / "claimed").mkdir()
+        results = killed_during(engine, client, tmp_path / "claimed")
+        lost = [r for r in results if isinstance(r, Failure)]
+        assert len(lost) == 2
+        assert all(isinstance(failure.error, WorkerLost) for failure in lost)
+        assert "was not run again" in str(lost[0].error)
+        began = Counter(entry.partition(":")[0] for entry in marks(tmp_path / "claimed"))
+        assert began.keys() == {str(x) for x in range(12)} - {str(lost[1].index)}
+        assert {*began.values()} == {1}
+        client.wait_for_workers(2)
+        # Without a claim, Dask runs all items of the chunk again.
+        (tmp_path / "again").mkdir()
+        executor = client.get_executor(pure=False)
+        assert killed_during(executor, client, tmp_path / "again") == [*range(12)]
 
 
 def test_nothing_is_printed_when_the_client_is_a_context_variable(

@@ -5,17 +5,22 @@ import pickle
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.engines import table
 from tests.engines.laws import COLUMNS
+from tests.engines.own_laws import fail_at
 from tests.engines.places import ALL
+from tests.files import marks
 from tests.items import square
 
-from pmap import Engine, OptionError, Pool, WorkerLost, WorkerStartError, defaults, pmap
+from pmap import Engine, Failure, OptionError, Pool, WorkerLost, WorkerStartError, defaults, pmap
 from pmap._api.node import run
 from pmap._backends.engine import wire
+from pmap._calls.engine_options import slots_of
 from pmap._transport.settings import take_settings
 
 if TYPE_CHECKING:
@@ -126,6 +131,13 @@ def test_explain_measures_no_engine() -> None:
         pmap.explain(square, [1], backend=Noting())
 
 
+@pytest.mark.parametrize("name", ["_max_workers", "max_workers", "_processes"])
+def test_an_attribute_says_the_number_of_workers(name: str) -> None:
+    engine = Refusing()
+    setattr(engine, name, 4)
+    assert slots_of(engine, None, live=False) == 6
+
+
 def test_the_number_of_slots_must_be_known() -> None:
     with pytest.raises(OptionError, match=r"processes=.*Refusing.*slots\(\)"):
         pmap(square, [1], backend=Refusing())
@@ -172,6 +184,70 @@ def test_a_task_that_is_given_again_is_another_task() -> None:
     verb = pmap.using(backend=engine, processes=1, inner_worker=False, chunksize=2, retries=1)
     assert verb(square, [3]) == [9]
     assert len({*engine.given}) == len(engine.given) >= 2
+
+
+def first_in(folder: str, name: str) -> bool:
+    """Return whether no other call with this name came before, in any process."""
+    try:
+        Path(folder, name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+class Repeating(Noting):
+    """An engine that loses the result of its first task, and by itself runs the task again."""
+
+    def submit(self, f: Callable[[bytes], bytes], data: bytes, /) -> "Future[bytes]":
+        """Run a task here; the first one twice."""
+        done = super().submit(f, data)
+        return super().submit(f, data) if len(self.given) == 1 else done
+
+
+class Claiming(Repeating):
+    """The same with a claim."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.claim = partial(first_in, str(folder))
+
+
+def test_a_claimed_task_does_not_begin_twice(tmp_path: Path) -> None:
+    twice, once, claims = (tmp_path / name for name in ("twice", "once", "claims"))
+    for folder in (twice, once, claims):
+        folder.mkdir()
+    repeating = pmap.using(backend=Repeating(), inner_worker=False, processes=1, chunksize=2)
+    assert repeating(partial(fail_at, str(twice), 9), range(4)) == [0, 1, 2, 3]
+    assert sorted(marks(twice)) == ["0", "0", "1", "1", "2", "3"]
+    claiming = repeating.using(backend=Claiming(claims)).collecting
+    results = claiming(partial(fail_at, str(once), 9), range(4))
+    assert sorted(marks(once)) == ["0", "1", "2", "3"]
+    assert results[2:] == [2, 3]
+    for result in results[:2]:
+        assert isinstance(result, Failure)
+        assert isinstance(result.error, WorkerLost)
+        assert result.error.begun
+        assert "was not run again" in str(result.error)
+    again = repeating.using(backend=Claiming(claims), retries=1)
+    assert again(square, range(4)) == [0, 1, 4, 9]
+
+
+def test_a_claim_that_fails_costs_the_task() -> None:
+    class Unable(Noting):
+        @staticmethod
+        def claim(name: str) -> bool:
+            raise OSError("nobody answers")
+
+        def submit(self, f: Callable[[bytes], bytes], data: bytes, /) -> "Future[bytes]":
+            try:
+                return super().submit(f, data)
+            except OSError as error:
+                failed: Future[bytes] = Future()
+                failed.set_exception(error)
+                return failed
+
+    with pytest.raises(WorkerLost, match="nobody answers"):
+        pmap(square, [1], backend=Unable(), inner_worker=False)
 
 
 def test_a_large_function_goes_once_and_again_where_it_is_unknown() -> None:
@@ -225,11 +301,19 @@ def test_the_environment_of_another_machine_keeps_its_own_places(
     )
     monkeypatch.setenv("PATH", "/ours")
     monkeypatch.setenv("DASK_X", "ours")
+    monkeypatch.setenv("OMPI_X", "ours")
+    for name in ("PMIX_RANK", "PMI_FD", "OMPI_MCA_ess", "OMPI_MCA_orte_x"):
+        monkeypatch.setenv(name, "of the engine's worker, and no other process")
     here = wire.on_the_node(caller, wire.host_name())
     assert here[1] == {**here[1], "PATH": "/theirs", "ANY": "1", "DASK_X": "ours"}
     there = wire.on_the_node(caller, "another host")
     assert there[1] == {**there[1], "PATH": "/ours", "ANY": "1", "DASK_X": "ours"}
     assert there[2][0] == "/lib"
+    for variables in (here[1], there[1]):
+        assert variables["OMPI_X"] == "ours"
+        assert not any(
+            name.startswith(("PMI", "OMPI_MCA_ess", "OMPI_MCA_orte")) for name in variables
+        )
 
 
 def test_the_table_has_each_engine_and_each_law() -> None:

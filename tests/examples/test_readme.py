@@ -108,6 +108,10 @@ def needs(script: str) -> list[pytest.MarkDecorator]:
     """Return the mark of a script for which a package of an extra is needed."""
     if "import ray" in script:
         return [pytest.mark.skip(reason="tests/engines/test_ray.py runs it: nox -s engines")]
+    if "from mpi4py" in script:
+        return [pytest.mark.skip(reason="tests/engines/test_mpi_program.py runs it")]
+    if "from executorlib" in script and not find_spec("executorlib"):
+        return [pytest.mark.skip(reason="the extra `engines` is not installed: nox -s engines")]
     if "from distributed" in script and not find_spec("distributed"):
         return [pytest.mark.skip(reason="the extra `engines` is not installed: nox -s engines")]
     if 'backend="interpreters"' in script and sys.version_info < (3, 14):

@@ -12,11 +12,11 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import Context
 from time import perf_counter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .._backends.engine import marks, wire
 from .._backends.permission import may_start_processes
-from .._backends.processes import Polled, ProcessBackend
+from .._backends.processes import Polled, ProcessBackend, environment_here
 from .._backends.start_method import usual_start_method
 from .._calls.call import Call, Elsewhere, Kind
 from .._calls.cpus import cpu_count
@@ -31,6 +31,9 @@ from .._transport.randomness import put_back, take_state
 from .._transport.started import DEPTH, depth
 from .._transport.values import loads
 from .._worker.relay import Relay, initialize
+
+if TYPE_CHECKING:
+    from .._transport.environment import Environment
 
 # An inner worker (a process that pmap starts where an engine runs a task) ends when it has had no
 # work for this many seconds.
@@ -59,6 +62,8 @@ def run(data: bytes) -> bytes:
     spec = _spec_of(task)
     if spec is None:
         return wire.packed_answer(wire.Answer(wire.UNKNOWN, wire.host_name()))
+    if spec.claim and not loads(spec.claim)(task.chunk.hex()):
+        return wire.packed_answer(wire.Answer(wire.REPEATED, wire.host_name()))
     relay = Relay(task.chunk, task.key, spec.spec, task.start, task.pickled)
     items = [*enumerate(unpacked(task.items))]
     if spec.inner is None:
@@ -190,6 +195,11 @@ def _watched(chunk: bytes, spec: wire.TaskSpec) -> Callable[[], None]:
     return watch_chunk
 
 
+def _environment_of_inner_workers() -> "Environment":
+    """Return the environment in which an inner worker begins, and runs its initializer."""
+    return wire.without_rank(environment_here())
+
+
 class _InSteps(ProcessBackend):
     """A processes backend whose `poll` returns often, so that its thread can do something else.
 
@@ -197,6 +207,8 @@ class _InSteps(ProcessBackend):
     Besides, some engines end a task by an exception in the thread of the task, and that exception
     comes only when the thread runs Python code.
     """
+
+    _environment = staticmethod(_environment_of_inner_workers)
 
     def poll(self, timeout: float | None) -> Polled:
         return super().poll(marks.STEP if timeout is None else min(timeout, marks.STEP))

@@ -47,11 +47,16 @@ from .unanswered import Unanswered
 from .worker_setup import WorkerSetup, why_unsent
 
 if TYPE_CHECKING:
-    from .._transport.environment import Limits
+    from .._transport.environment import Environment, Limits
     from .outbox import Outbox
 
 
 Polled: TypeAlias = "list[tuple[Watched[Connection | Template | None], int]]"
+
+
+def environment_here() -> Environment:
+    """Return the environment of this process as it is now."""
+    return capture_environment(current_directory())
 
 
 class ProcessBackend(Backend[Polled]):
@@ -60,6 +65,8 @@ class ProcessBackend(Backend[Polled]):
     can_kill = True
     runs_in_poll = False
     _starts: type[ProcessStarter] = ProcessStarter  # the class of the object that starts workers
+    # Returns the environment in which a new worker begins, and runs its initializer.
+    _environment: Callable[[], Environment] = staticmethod(environment_here)
 
     def __init__(
         self,
@@ -170,7 +177,7 @@ class ProcessBackend(Backend[Polled]):
     def _start(self, worker: int) -> None:
         method = self._starter.method
         initializer = self._setup.packed_initializer(method, self._names)
-        environment = self._setup.limited(capture_environment(current_directory()))
+        environment = self._setup.limited(self._environment())
         # The values of the caller's names are recorded before the fork, so that the caller knows
         # later which of them the worker has.
         baseline = Baseline(method == "fork")

@@ -107,7 +107,7 @@ def slots_of(engine: object, processes: int | None, live: bool) -> int:
         return processes
     ask: object = getattr(engine, "slots", None)
     count: object = ask() if callable(ask) else None
-    for name in ("_max_workers", "_processes"):
+    for name in ("_max_workers", "max_workers", "_processes"):
         count = getattr(engine, name, None) if count is None else count
     if isinstance(count, int) and count >= 1:
         return count if live else count + (count + 1) // 2

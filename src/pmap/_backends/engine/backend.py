@@ -105,7 +105,8 @@ class EngineBackend(Backend[deque[_Done]]):
         self._engine = Held(engine)
         bare = inner is None and not live
         self.can_kill: bool = kills(engine, False if bare else None if live else True)
-        self._watch = _packed_watch(engine)
+        self._watch = _packed_method(engine, "watch")
+        self._claim = _packed_method(engine, "claim")
         self._run = run
         self._inner = inner
         self._live = live
@@ -156,6 +157,7 @@ class EngineBackend(Backend[deque[_Done]]):
             os.getpid(),
             marks.folder(),
             self._watch,
+            self._claim,
             self._inner,
         )
         key = self._name + spec.number.to_bytes(8, "big")
@@ -352,7 +354,7 @@ class EngineBackend(Backend[deque[_Done]]):
 
     def _take(self, worker: int, slot: _Slot, sent: _Sent, answer: wire.Answer) -> None:
         """Handle the answer that a node has sent."""
-        if sent.discarded and answer.kind in (wire.UNKNOWN, wire.ENDED):
+        if sent.discarded and answer.kind in (wire.UNKNOWN, wire.ENDED, wire.REPEATED):
             self._told.append(ResultsArrived(worker, sent.work, sent.start, [], {}, True, 0.0))
         elif answer.kind == wire.UNKNOWN:
             # The node did not have the description of the call, so no item of the chunk has begun.
@@ -363,9 +365,14 @@ class EngineBackend(Backend[deque[_Done]]):
             slot.ending = True
             why = None if answer.cause is None else pickle.loads(answer.cause)
             self._refuse(worker, f"on {answer.host}, {answer.reason}", why)
-        elif answer.kind == wire.ENDED:
+        elif answer.kind in (wire.ENDED, wire.REPEATED):
             slot.ending = True
             reason = f"the engine ended the task on {answer.host}"
+            if answer.kind == wire.REPEATED:
+                reason = (
+                    "the engine lost the task after it had begun, and gave it to "
+                    f"{answer.host}, where it was not run again"
+                )
             begun = sent.stop - sent.start
             self._told.append(WorkerEnded(worker, begun=begun, reason=reason))
         else:
@@ -400,10 +407,10 @@ class EngineBackend(Backend[deque[_Done]]):
         self._slots.clear()
 
 
-def _packed_watch(engine: object) -> bytes:
-    """Return the function `watch` of an engine as a pickle; empty if the engine has none."""
-    watch: object = getattr(engine, "watch", None)
-    return dumps(watch, role=Whole()) if callable(watch) else b""
+def _packed_method(engine: object, name: str) -> bytes:
+    """Return the function `name` of an engine as a pickle; empty if the engine has none."""
+    function: object = getattr(engine, name, None)
+    return dumps(function, role=Whole()) if callable(function) else b""
 
 
 def _note(done: deque[_Done], notifier: Notifier, what: _Done, _future: object) -> None:

@@ -27,6 +27,10 @@ _OF_THE_ENGINE: Final = (
     *("CUDA_VISIBLE_DEVICES", "SLURM_", "OMPI_", "PMI", "RAY_", "DASK_", "PMAP_STARTED"),
     *("PMAP_DEPTH",),
 )
+# Beginnings of the names of environment variables by which MPI finds the job that a process belongs
+# to. An inner worker is no process of the job. With these variables MPI in an inner worker would
+# take the place of the process that started it, and both would crash, and the job with them.
+_OF_THE_RANK: Final = ("PMI", "OMPI_MCA_ess", "OMPI_MCA_orte_")
 
 
 class InnerOptions(NamedTuple):
@@ -52,8 +56,8 @@ class TaskSpec(NamedTuple):
     Attributes:
         host, caller: the machine and the process id of the caller.
         marks: the folder where the caller marks chunks that nobody wants any more.
-        watch: the pickled function `watch` of the engine, which `Engine` describes; empty if the
-            engine has none.
+        watch, claim: the pickled functions `watch` and `claim` of the engine, which `Engine`
+            describes; empty if the engine has none.
         inner: the options of inner workers; None: the items run in the engine's own worker.
     """
 
@@ -65,6 +69,7 @@ class TaskSpec(NamedTuple):
     caller: int
     marks: str
     watch: bytes
+    claim: bytes
     inner: InnerOptions | None
 
 
@@ -85,8 +90,9 @@ class Task(NamedTuple):
 # The kinds of a node's answer. DONE has the results of the items and the seconds that these took.
 # UNKNOWN says that the node does not have the description of the call. UNSTARTED says in words, and
 # with a pickled exception, why no worker process could be started. ENDED says that the chunk was
-# ended, because nobody wants its results any more.
-DONE, UNKNOWN, UNSTARTED, ENDED = range(4)
+# ended, because nobody wants its results any more. REPEATED says that the task had begun before, so
+# that no item of it was run again.
+DONE, UNKNOWN, UNSTARTED, ENDED, REPEATED = range(5)
 
 # The entry of an item that was lost with its worker process: the kind `LOST`, process id, exit
 # code, reason, whether the item had begun, and the stack.
@@ -185,4 +191,11 @@ def on_the_node(environment: "Environment", host: str) -> "Environment":
     merged |= {name: value for name, value in os.environ.items() if name.startswith(own)}
     here = [entry for entry in sys.path if entry not in path] if elsewhere else []
     settings = *settings[:7], without_machine(settings[7])
-    return directory, merged, [*path, *here], settings, shadows
+    return without_rank((directory, merged, [*path, *here], settings, shadows))
+
+
+def without_rank(environment: "Environment") -> "Environment":
+    """Return an environment without the variables by which MPI finds the job of this process."""
+    directory, variables, path, settings, shadows = environment
+    kept = {name: v for name, v in variables.items() if not name.startswith(_OF_THE_RANK)}
+    return directory, kept, path, settings, shadows
