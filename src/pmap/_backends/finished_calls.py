@@ -49,10 +49,10 @@ class FinishedCalls:
             return False
         results: Results = message
         _, serial, entries, last, elapsed, replace, gone, *_ = results
-        if not last or replace or gone or len(entries) != 1 or type(entries) is not list:
+        if not last or replace or gone or isinstance(entries, tuple) or len(entries) != 1:
             return False
-        value = entries[0]
-        if type(value) is list or not self._chunks:
+        value: object = entries[0]
+        if isinstance(value, list) or not self._chunks:
             return False
         sent = self._chunks[0]
         if sent.serial != serial or not sent.is_whole_call:

@@ -35,7 +35,7 @@ class SentChunk:
         """Whether the chunk is the one item of a call that is no stream and has no checkpoint."""
         call = self.work.call
         # The items of a stream are no tuple.
-        return type(call.items) is tuple and len(call.items) == 1 and call.keeper is None
+        return len(call.items) == 1 and call.keeper is None and type(call.items) is tuple
 
     def keep(self, items: int) -> None:
         """Record that the worker runs only the first `items` items of the chunk."""

@@ -85,4 +85,6 @@ class CallEndings:
         self._answer.commands.append(FinishCalls(ended))
         if self._workers.closed:
             self._workers.retire_if_done()
+        if not worker.chunks:
+            self._workers.idle_or_stop(worker)
         return True

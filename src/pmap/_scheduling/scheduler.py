@@ -140,7 +140,11 @@ class Scheduler:
         self._handlers = self._table()
 
     def _table(self) -> dict[type, Callable[..., None]]:
-        """Return a table: for each type of event, the method that handles it."""
+        """Return a table: for each type of event, the function that handles it."""
+
+        def on_item_runs(event: ItemRuns) -> None:
+            self._deadlines.on_item_runs(event, self._now)
+
         return {
             JobSubmitted: self._on_job_submitted,
             CallsSubmitted: self._on_calls_submitted,
@@ -149,13 +153,13 @@ class Scheduler:
             ItemsSorted: self._on_items_sorted,
             JobCancelled: self._on_job_cancelled,
             JobWithdrawn: self._on_job_withdrawn,
-            Prestart: lambda _: self._workers.prestart(),
-            Retire: lambda _: self._workers.retire(),
+            Prestart: self._workers.prestart,
+            Retire: self._workers.retire,
             Renew: self._on_renew,
             Close: self._on_close,
             Terminate: self._on_terminate,
             Tick: self._on_tick,
-            ItemRuns: lambda event: self._deadlines.on_item_runs(event, self._now),
+            ItemRuns: on_item_runs,
             ChunksReclaimed: self._on_chunks_reclaimed,
             CapacityChanged: self._on_capacity_changed,
             WorkerReady: self._workers.begin,
@@ -190,8 +194,7 @@ class Scheduler:
     @property
     def awaits_events(self) -> bool:
         """Whether events are still to come, because the scheduler is busy or a worker is ending."""
-        workers = self._workers
-        return bool(self._jobs or workers.leaving or (workers.closed and workers.all))
+        return self.busy or bool(self._workers.leaving)
 
     @property
     def closed(self) -> bool:
@@ -376,8 +379,6 @@ class Scheduler:
         worker = self._workers.all[event.worker]
         if self._call_endings.finish(worker, event, self._now):
             self._dispatch_can_wait = len(worker.chunks) > self._prefetch.most_held() // 2
-            if not worker.chunks:
-                self._workers.idle_or_stop(worker)
             return
         each, size = event.elapsed / event.chunks, event.size // event.chunks
         for _ in range(event.chunks):

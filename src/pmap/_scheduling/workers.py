@@ -2,7 +2,7 @@
 
 from .answer import Answer
 from .commands import KillWorker, StartWorker, StopWorker
-from .events import WorkerGone, WorkerReady
+from .events import Prestart, Retire, WorkerGone, WorkerReady
 from .job_queue import JobQueue
 from .prefetch import Prefetch
 from .state import Job, Worker
@@ -75,7 +75,7 @@ class Workers:
             self.all[worker.id] = worker
             self._answer.commands.append(StartWorker(worker.id))
 
-    def prestart(self) -> None:
+    def prestart(self, _: Prestart) -> None:
         """Start all workers that the limit allows."""
         self._retired = False
         self.start(self.limit)
@@ -126,7 +126,7 @@ class Workers:
 
     # --- the ends of workers -------------------------------------------------------------------
 
-    def retire(self) -> None:
+    def retire(self, _: Retire | None = None) -> None:
         """Stop all workers that hold no chunks."""
         self._retired = not self._jobs
         for worker in self.all.values():

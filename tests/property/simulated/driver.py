@@ -14,6 +14,7 @@ from pmap._scheduling.commands import (
     Command,
     DiscardChunks,
     FailJob,
+    FinishCalls,
     FinishJob,
     KillWorker,
     LoseItem,
@@ -180,7 +181,7 @@ class Driver:
                 job = self._model.jobs[id]
                 checks.only_holders_are_told_that_a_job_is_over(there[number], job)
                 there[number].inbox.append(Discard(job))
-            case FinishJob() | FailJob():
+            case FinishJob() | FailJob() | FinishCalls():
                 self._end(command)
             case CheckDeadline(number, limit):
                 self._look(there[number], limit)
@@ -280,7 +281,11 @@ class Driver:
             for other in self._model.open_jobs():
                 other.release(self._model.now)
 
-    def _end(self, command: FinishJob | FailJob) -> None:
+    def _end(self, command: FinishJob | FailJob | FinishCalls) -> None:
+        if isinstance(command, FinishCalls):
+            for id in command.jobs:
+                self._end(FinishJob(id, None))
+            return
         model = self._model
         job = model.jobs[command.job]
         checks.ends_once(job)

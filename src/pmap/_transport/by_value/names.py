@@ -178,7 +178,7 @@ class Needs(CallNames):
                 writer.write([*keys, *again])
                 if not writer.apart:
                     break
-                self.apart |= writer.apart
+                self.apart.update(writer.apart)
                 self._make_unit([*writer.apart])
             except UnsentError as error:
                 tries += 1
