@@ -39,9 +39,9 @@ class SingleCalls:
         """
         self._jobs = jobs
         self._over = over
-        self.specs = specs
+        self.specs: CallSpecs = specs
         self.asked: deque[Job] = deque()
-        self.full = False
+        self.full: bool = False
 
     def ask(self, job: Job) -> bool:
         """Leave a job here if workers are full and the job may wait; return whether it is here.
