@@ -343,7 +343,8 @@ class Scheduler:
 
     # --- events of workers ---------------------------------------------------------------------
 
-    def _on_items_finished(self, event: ItemsFinished) -> None:
+    def _on_items_finished(self, event: ItemsFinished, more: bool = False) -> None:
+        # `more`: the worker's next chunk is finished as well, and its event follows at once.
         worker = self._workers.all[event.worker]
         chunk = worker.chunks[0]
         job = chunk.job
@@ -360,17 +361,15 @@ class Scheduler:
         if event.last and chunk.next < min(chunk.stop, job.end) and job.state < FINISHED:
             # The worker has left out the rest of the chunk, so these items are queued again.
             self._reclaiming.requeue(chunk)
-        if worker.chunks and worker.chunks[0].next >= worker.chunks[0].job.end:
-            # The worker goes on with its next chunk, whose items may have become unwanted
-            # meanwhile.
+        if not more and worker.chunks and worker.chunks[0].next >= worker.chunks[0].job.end:
+            # The items of the worker's next chunk may have become unwanted meanwhile.
             self._endings.end_unwanted(worker)
         if job.state < FINISHED:
             self._endings.finish_if_done(job)
             if self._dispatcher.stopped:
                 self._endings.cancel_if_idle(job)
         has_enough = len(worker.chunks) > self._prefetch.most_held() // 2
-        # If this event has queued items, another worker may be free for them. So the items are sent
-        # to workers now.
+        # If this event has queued items, another worker may be free for them.
         self._dispatch_can_wait = has_enough and len(self._jobs.turns) <= queued
         if not worker.chunks:
             self._workers.idle_or_stop(worker)
@@ -381,8 +380,9 @@ class Scheduler:
             self._dispatch_can_wait = len(worker.chunks) > self._prefetch.most_held() // 2
             return
         each, size = event.elapsed / event.chunks, event.size // event.chunks
-        for _ in range(event.chunks):
-            self._on_items_finished(ItemsFinished(worker.id, 1, (), each, True, size=size))
+        for left in reversed(range(event.chunks)):
+            one = ItemsFinished(worker.id, 1, (), each, True, size=size)
+            self._on_items_finished(one, more=left > 0)
 
     def _remove_first_chunk(self, worker: Worker, event: ItemsFinished) -> None:
         """Record that a worker has finished its first chunk, and measure the cost of its items."""

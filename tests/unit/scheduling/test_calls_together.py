@@ -9,13 +9,16 @@ from pmap._scheduling.commands import (
     FailJob,
     FinishCalls,
     FinishJob,
+    ReclaimChunks,
     SendChunk,
     StartWorker,
 )
 from pmap._scheduling.events import (
     CallsFinished,
     CallsSubmitted,
+    ChunksReclaimed,
     Close,
+    Event,
     ItemsFinished,
     JobCancelled,
     JobSubmitted,
@@ -28,15 +31,24 @@ from pmap._scheduling.scheduler import Scheduler
 RULES = RunRules(stop=True)
 
 
+def answered(scheduler: Scheduler, event: Event) -> list[Command]:
+    """Return all commands. A worker that is to give chunks back says that it has begun them all."""
+    commands = tell(scheduler, event)
+    if any(isinstance(command, ReclaimChunks) for command in commands):
+        holds = sum(1 for job in (*range(60), 1030) if scheduler.where(job))
+        commands += tell(scheduler, ChunksReclaimed(0, holds))
+    return commands
+
+
 def one_by_one(scheduler: Scheduler, worker: int, count: int) -> list[Command]:
     """Tell of the end of some calls in one event each; return all commands."""
     event = ItemsFinished(worker, 1, (), QUICK, last=True, size=10)
-    return [command for _ in range(count) for command in tell(scheduler, event)]
+    return [command for _ in range(count) for command in answered(scheduler, event)]
 
 
 def together(scheduler: Scheduler, worker: int, count: int) -> list[Command]:
     """Tell of the end of some calls in one event; return the commands."""
-    return tell(scheduler, CallsFinished(worker, count, count * QUICK, 10 * count))
+    return answered(scheduler, CallsFinished(worker, count, count * QUICK, 10 * count))
 
 
 def outcome(commands: list[Command]) -> tuple[list[int], list[int]]:
@@ -84,8 +96,7 @@ def test_many_in_one_event_are_as_many_events(
             tell(scheduler, JobSubmitted(job, 1, RULES, like="g" if job == other else "f"))
     for scheduler in twins:
         for job in sorted(cancelled):
-            # The worker answers nothing yet: what it holds and nobody wants runs on meanwhile.
-            tell(scheduler, JobCancelled(job, kill))
+            answered(scheduler, JobCancelled(job, kill))
         if closed:
             tell(scheduler, Close())
     holds = sum(1 for place in held(twins[0], jobs) if place) + 1
