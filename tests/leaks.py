@@ -134,7 +134,7 @@ def _descriptors_of(drivers: Iterable[Any]) -> set[int]:
             found.add(template.sock.fileno())
         if lifeline is not None:
             found |= {lifeline.end, lifeline._ours}
-        large = driver._state.specs._large
+        large = driver._state.singles.specs._large
         if large is not None:
             found.add(large.segment.fd)
     return found

@@ -201,7 +201,7 @@ COUNTS: Final = """
 import os
 from pmap._transport.light_stdlib import socket
 from pmap._backends import boot, processes
-from pmap._transport.by_value import names
+from pmap._transport.by_value import unit_writer
 sent, pickled = [], []
 class Counting(socket):
     def send(self, *data):
@@ -215,12 +215,12 @@ def pair():
     ours, theirs = boot.socketpair_of_old()
     return Counting(fileno=ours.detach()), theirs
 boot.socketpair = pair
-made = names.payload_of_pickles
+made = unit_writer.payload_of_pickles
 def counted(data, buffers):
     payload = made(data, buffers)
     pickled.append(payload.size)
     return payload
-names.payload_of_pickles = counted
+unit_writer.payload_of_pickles = counted
 big = {n: str(n) for n in range(100_000)}
 small = 1
 def look(key):

@@ -143,7 +143,7 @@ class Connection:
             try:
                 yield from self._events(data, fds)
             except NotAMessage:
-                if self.held.calls:
+                if self.held.calls.works:
                     yield self.held.calls.taken()
                 self._fail("something in it wrote into its connection")
                 self.hang_up()
@@ -159,12 +159,12 @@ class Connection:
         for message in self.reader.feed(data, fds):
             if calls.take(message, self.reader.size):
                 continue
-            if calls:
+            if calls.works:
                 yield calls.taken()
             event = self._on_message(message)
             if event is not None:
                 yield event
-        if calls:
+        if calls.works:
             yield calls.taken()
 
     def _on_message(self, message: Message) -> BackendEvent | None:

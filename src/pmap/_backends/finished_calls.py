@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 
 class FinishedCalls:
-    """Takes the results of whole calls from the messages of one worker."""
+    """Takes the results of whole calls from the messages of one worker.
 
-    __slots__ = ("_chunks", "_elapsed", "_number", "_size", "_values", "_works")
+    Attributes:
+        works: the calls whose results were taken and were not handed over yet.
+    """
+
+    __slots__ = ("_chunks", "_elapsed", "_number", "_size", "_values", "works")
 
     def __init__(self, number: int, chunks: deque[SentChunk]) -> None:
         """Begin without results.
@@ -30,14 +34,10 @@ class FinishedCalls:
         """
         self._number = number
         self._chunks = chunks
-        self._works: list[Work] = []
+        self.works: list[Work] = []
         self._values: list[object] = []
         self._elapsed = 0.0
         self._size = 0
-
-    def __bool__(self) -> bool:
-        """Return whether there are results that were not handed over."""
-        return bool(self._works)
 
     def take(self, message: Message, size: int) -> bool:
         """Take the result out of a message; return whether the message has one for a whole call.
@@ -58,7 +58,7 @@ class FinishedCalls:
         if sent.serial != serial or not sent.is_whole_call:
             return False
         self._chunks.popleft()
-        self._works.append(sent.work)
+        self.works.append(sent.work)
         self._values.append(value)
         self._elapsed += elapsed
         self._size += sent.size + size
@@ -66,6 +66,6 @@ class FinishedCalls:
 
     def taken(self) -> CallsArrived:
         """Return the event that these results have come, and begin anew."""
-        event = CallsArrived(self._number, self._works, self._values, self._elapsed, self._size)
-        self._works, self._values, self._elapsed, self._size = [], [], 0.0, 0
+        event = CallsArrived(self._number, self.works, self._values, self._elapsed, self._size)
+        self.works, self._values, self._elapsed, self._size = [], [], 0.0, 0
         return event

@@ -385,7 +385,7 @@ class Driver:
         if not call.items or self._pack(job):
             state = self._state  # the requests in its inbox come before this call
             if may_wait and not state.inbox and state.singles.ask(job):
-                if state.singles.full:
+                if state.singles.full and state.poisoned is None:
                     return job
             else:
                 state.inbox.append(partial(state.submit, job))
@@ -404,12 +404,12 @@ class Driver:
                 # Otherwise the call spec would refer to objects that the workers will not be sent
                 # again.
                 self._state.post(lambda: None)
-            if self._state.specs.notice_new_code():
+            if self._state.singles.specs.notice_new_code():
                 # The program has loaded a module again, and workers may have an earlier version of
                 # it.
                 self.renew()
             try:
-                if self.backend.is_outdated(self._state.specs.pack(job, sent_names)):
+                if self.backend.is_outdated(self._state.singles.specs.pack(job, sent_names)):
                     self.renew()
             except BaseException as error:
                 # Pickling the function runs the user's code, which may raise anything.

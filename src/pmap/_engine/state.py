@@ -106,11 +106,6 @@ class EngineState:
         # The background thread waits for work on this condition.
         self.parking: threading.Condition = threading.Condition()
 
-    @property
-    def specs(self) -> CallSpecs:
-        """What workers are told of functions."""
-        return self.singles.specs
-
     def holds_lock(self) -> bool:
         """Whether this thread holds the lock of the state.
 
@@ -138,7 +133,13 @@ class EngineState:
             # In this thread an outer call of `enter` holds the lock, and runs this one. The outer
             # call carries out all requests before it returns.
             return
-        while polled is not None or self.inbox or (self.singles.asked and not self.singles.full):
+        singles = self.singles
+        # In a poisoned engine `full` may be out of date, and no event is certain to come.
+        while (
+            polled is not None
+            or self.inbox
+            or (singles.asked and (not singles.full or self.poisoned is not None))
+        ):
             # Between the `with` and the next line no signal handler can run. So `_holder` is right
             # whenever this thread holds the lock.
             with self.lock:
@@ -158,7 +159,8 @@ class EngineState:
         if self.poisoned is not None:
             self._start_anew(self.poisoned)
         # All requests in the inbox are later ones, for example to cancel a job that was asked for.
-        self._submit_asked()
+        if self.singles.asked:
+            self._submit_asked()
         if polled is not None:
             for event in self.backend.collect(polled):
                 self._take(event)
@@ -215,7 +217,7 @@ class EngineState:
         self.jobs.clear()
         self._deadlines.forget()
         self.traced.clear()
-        self.specs.forget()
+        self.singles.specs.forget()
         self.scheduler = self._new_scheduler()
         if self.closed:
             self.handle(e.Close())
@@ -304,7 +306,7 @@ class EngineState:
 
     def renew(self) -> None:
         """Let all workers be replaced; the calling thread holds the lock."""
-        self.specs.share_no_more()
+        self.singles.specs.share_no_more()
         self.backend.renew()
         self.handle(e.Renew())
 
@@ -424,7 +426,7 @@ class EngineState:
         if job.number in self.traced:
             self.traced.pop(job.number).end(job.tried)
         self._hand_over(job)
-        self.specs.release(job)
+        self.singles.specs.release(job)
         if not self.jobs:
             self.backend.on_idle()
 
@@ -456,7 +458,7 @@ class EngineState:
         unused = not self.scheduler.workers and not self.scheduler.busy
         if unused and (idle or self.closed):
             self.backend.close()
-            self.specs.forget()
+            self.singles.specs.forget()
 
     def _trace(self, job: Job, recording: "Recording") -> None:
         pids = self.backend.workers()
@@ -479,7 +481,7 @@ class EngineState:
         self._deadlines.add(job)
         if job.call.trace is not None:
             self._trace(job, job.call.trace)
-        self.specs.use(job)
+        self.singles.specs.use(job)
         # A job with a checkpoint gets its items later, when it is known which of them have to run.
         size = job.total if job.keeping is None else 0
         key = None if open or job.spec is None else job.spec.key

@@ -77,7 +77,6 @@ from .job_states import FAILING, FINISHED, OPEN, RUNNING
 from .prefetch import Prefetch
 from .reclaiming import Reclaiming
 from .retries import Retries
-from .run_rules import RunRules
 from .state import TRUSTED_ITEMS, Chunk, Job, Worker
 from .worker_states import OVERDUE
 from .workers import Workers
@@ -177,8 +176,8 @@ class Scheduler:
         self._handlers[type(event)](event)
         if self._jobs.turns and (self._workers.idle or not self._dispatch_can_wait):
             self._dispatcher.dispatch(now)
-        answer = self._answer
-        commands, answer.commands = answer.commands, []
+        answer, commands = self._answer, self._answer.commands
+        answer.commands = []
         if answer.questions:
             commands += answer.questions
             answer.questions = []
@@ -194,7 +193,8 @@ class Scheduler:
     @property
     def awaits_events(self) -> bool:
         """Whether events are still to come, because the scheduler is busy or a worker is ending."""
-        return self.busy or bool(self._workers.leaving)
+        workers = self._workers
+        return bool(self._jobs or workers.leaving or (workers.closed and workers.all))
 
     @property
     def closed(self) -> bool:
@@ -276,7 +276,9 @@ class Scheduler:
         self._prefetch.resize(event.limit)
 
     def _on_job_submitted(self, event: JobSubmitted) -> None:
-        self._expect_job(event.rules)
+        rules = event.rules
+        self._workers.expect_job()
+        self.timed = self.timed or rules.timeout is not None or bool(rules.retries)
         job = self._jobs.add(event)
         if job is None:
             return
@@ -286,12 +288,10 @@ class Scheduler:
             self._endings.finish_if_done(job)
 
     def _on_calls_submitted(self, event: CallsSubmitted) -> None:
-        self._expect_job(event.rules)
-        self._jobs.add_calls(*event)
-
-    def _expect_job(self, rules: RunRules) -> None:
+        rules = event.rules
         self._workers.expect_job()
         self.timed = self.timed or rules.timeout is not None or bool(rules.retries)
+        self._jobs.add_calls(*event)
 
     def _on_input_arrived(self, event: InputArrived) -> None:
         job = self._jobs.get(event.job)
@@ -380,9 +380,8 @@ class Scheduler:
             self._dispatch_can_wait = len(worker.chunks) > self._prefetch.most_held() // 2
             return
         each, size = event.elapsed / event.chunks, event.size // event.chunks
-        for left in reversed(range(event.chunks)):
-            one = ItemsFinished(worker.id, 1, (), each, True, size=size)
-            self._on_items_finished(one, more=left > 0)
+        for more in [True] * (event.chunks - 1) + [False]:
+            self._on_items_finished(ItemsFinished(worker.id, 1, (), each, True, size=size), more)
 
     def _remove_first_chunk(self, worker: Worker, event: ItemsFinished) -> None:
         """Record that a worker has finished its first chunk, and measure the cost of its items."""
