@@ -166,11 +166,14 @@ class EngineState:
                 self._take(event)
         while self.inbox:
             self.inbox.popleft()()
-        self.singles.full = self.scheduler.is_full
+        # A backend that runs items in `poll` has no events until some thread polls, and none may do
+        # that: the items of a stream wait there for the stream's consumer.
+        may_fill = not self.backend.runs_in_poll
+        self.singles.full = may_fill and self.scheduler.is_full
         # A thread that asks stores its job, then looks at `full`; so one of the two sees the other.
         while self.singles.asked and not self.singles.full:
             self._submit_asked()
-            self.singles.full = self.scheduler.is_full
+            self.singles.full = may_fill and self.scheduler.is_full
         self.backend.flush()
         # The alarm is computed while the lock is held, so that the scheduler cannot change
         # meanwhile.
