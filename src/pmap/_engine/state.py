@@ -158,13 +158,15 @@ class EngineState:
     def _keep(self, polled: object) -> None:
         if self.poisoned is not None:
             self._start_anew(self.poisoned)
-        # All requests in the inbox are later ones, for example to cancel a job that was asked for.
         if self.singles.asked:
             self._submit_asked()
         if polled is not None:
             for event in self.backend.collect(polled):
                 self._take(event)
         while self.inbox:
+            # What was asked for before this request, say to close the pool, comes before it.
+            if self.singles.asked:
+                self._submit_asked()
             self.inbox.popleft()()
         # A backend that runs items in `poll` has no events until some thread polls, and none may do
         # that: the items of a stream wait there for the stream's consumer.
