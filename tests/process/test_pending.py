@@ -4,8 +4,10 @@ import contextvars
 import gc
 import multiprocessing
 import os
+import threading
 import time
 import tracemalloc
+from collections.abc import Iterator
 from functools import partial
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -16,7 +18,7 @@ from tests.backends import START_METHODS
 from tests.files import changed_directory, mark, marks, wait_for_file
 from tests.limits import TIME_LIMIT, until
 
-from pmap import CancelledError, Pool, WorkerLost, papply
+from pmap import AsyncResult, CancelledError, Pool, WorkerLost, papply, pmap
 from pmap._scheduling.prefetch import MOST_HELD
 
 if TYPE_CHECKING:
@@ -272,6 +274,47 @@ def test_calls_that_are_asked_for_while_workers_are_busy_wait_for_the_loop(tmp_p
         assert busy.get(TIME_LIMIT) == "busy"
         assert [one.get(TIME_LIMIT) for one in later] == [*range(2 * MANY)]
         pool.join()
+
+
+def test_what_is_asked_for_just_before_the_pool_is_closed_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, later = str(tmp_path / "go"), list[AsyncResult[int]]()
+    with Pool(1) as pool:
+        busy = pool.apply_async(marked, (str(tmp_path), "busy", go))
+        until(lambda: marks(tmp_path) == ["busy"])
+        later += asked_for(pool, range(MANY))
+        backend = pool._driver.backend
+        collect = backend.collect
+
+        def ask_and_close() -> None:
+            later.extend(asked_for(pool, range(MANY, MANY + 2)))
+            pool.close()
+
+        closer = threading.Thread(target=ask_and_close)
+
+        def collect_late(polled: Any) -> Iterator[Any]:
+            # The loop has taken the calls that wait, and carries out requests only after this.
+            if closer.ident is None:
+                closer.start()
+                until(lambda: pool._driver._state.inbox)
+            yield from collect(polled)
+
+        monkeypatch.setattr(backend, "collect", collect_late)
+        Path(go).touch()
+        assert busy.get(TIME_LIMIT) == "busy"
+        closer.join()
+        pool.join()
+        assert [one.get(TIME_LIMIT) for one in later] == [*range(MANY + 2)]
+
+
+def test_a_call_is_run_while_the_items_of_a_serial_stream_wait() -> None:
+    verb = pmap.using(backend="serial")
+    stream = verb.iter(abs, range(20), buffersize=8)
+    assert next(stream) == 0  # and more items wait until the next one is asked for
+    for x in range(3):
+        assert verb.async_(abs, [-x]).get(TIME_LIMIT) == [x]
+    assert [*stream] == [*range(1, 20)]
 
 
 def test_calls_that_wait_for_the_loop_end_with_the_pool(tmp_path: Path) -> None:

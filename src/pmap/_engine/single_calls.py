@@ -3,8 +3,9 @@
 from collections import deque
 from collections.abc import Iterator
 from itertools import groupby
+from typing import Any
 
-from .._backends.protocol import CallsArrived
+from .._backends.protocol import Backend, CallsArrived
 from .._errors import PoolClosedError
 from .._jobs.job import Job
 from .._jobs.work import CallSpec
@@ -27,19 +28,22 @@ class SingleCalls:
             written under the lock of the engine.
     """
 
-    __slots__ = ("_jobs", "_over", "asked", "full", "specs")
+    __slots__ = ("_jobs", "_may_wait", "_over", "asked", "full", "specs")
 
-    def __init__(self, jobs: dict[int, Job], over: deque[Job], specs: CallSpecs) -> None:
+    def __init__(self, jobs: dict[int, Job], over: deque[Job], backend: Backend[Any]) -> None:
         """Begin without jobs.
 
         Args:
             jobs: the jobs that the scheduler knows, by number.
             over: gets the jobs whose outcome is known.
-            specs: the call specs, which calls share.
+            backend: runs the items of the jobs.
         """
+        # With a backend that runs items in `poll` no job may wait here: no event comes until some
+        # thread polls, and while the items of a stream wait for the stream's consumer, none does.
+        self._may_wait = not backend.runs_in_poll
         self._jobs = jobs
         self._over = over
-        self.specs: CallSpecs = specs
+        self.specs: CallSpecs = CallSpecs(backend)
         self.asked: deque[Job] = deque()
         self.full: bool = False
 
@@ -50,11 +54,10 @@ class SingleCalls:
         has found that may not have seen the job.
         """
         call = job.call
+        may_wait = self.full and self._may_wait and len(call.items) == 1
         # A deadline or a trace begins when the scheduler is told of the job. And a call spec that
         # is not the last one is to become it, so that the next call can share it.
-        if not self.full or len(call.items) != 1 or call.rules.until or call.trace:
-            return False
-        if not self.specs.is_last(job.spec):
+        if not may_wait or call.rules.until or call.trace or not self.specs.is_last(job.spec):
             return False
         self.asked.append(job)
         return True

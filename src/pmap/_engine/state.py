@@ -39,7 +39,6 @@ from .._scheduling import events as e
 from .._scheduling import scheduler as s
 from . import outcomes
 from .call_deadlines import CallDeadlines
-from .call_specs import CallSpecs
 from .leader import Leader
 from .report_queue import ReportQueue
 from .single_calls import SingleCalls
@@ -87,7 +86,7 @@ class EngineState:
         # entry stays as long as any code refers to its object.
         self.ends: WeakValueDictionary[int, WorkerEnd] = WeakValueDictionary()
         self._start_failure: WorkerEnded | None = None
-        self.singles: Final = SingleCalls(self.jobs, self.over, CallSpecs(backend))
+        self.singles: Final = SingleCalls(self.jobs, self.over, backend)
         # For each traced call in progress, by the number of its job: the recording of what its
         # workers do. Most of the time the dict is empty.
         self.traced: Final[dict[int, Recording]] = {}
@@ -168,14 +167,11 @@ class EngineState:
             if self.singles.asked:
                 self._submit_asked()
             self.inbox.popleft()()
-        # A backend that runs items in `poll` has no events until some thread polls, and none may do
-        # that: the items of a stream wait there for the stream's consumer.
-        may_fill = not self.backend.runs_in_poll
-        self.singles.full = may_fill and self.scheduler.is_full
+        self.singles.full = self.scheduler.is_full
         # A thread that asks stores its job, then looks at `full`; so one of the two sees the other.
         while self.singles.asked and not self.singles.full:
             self._submit_asked()
-            self.singles.full = may_fill and self.scheduler.is_full
+            self.singles.full = self.scheduler.is_full
         self.backend.flush()
         # The alarm is computed while the lock is held, so that the scheduler cannot change
         # meanwhile.
@@ -186,8 +182,11 @@ class EngineState:
             self.backend.wake()
 
     def _submit_asked(self) -> None:
-        for event in self.singles.submitted(self.closed if self.scheduler.closed else ""):
+        closed = self.closed if self.scheduler.closed else ""
+        for event in self.singles.submitted(closed):
             self.handle(event)
+        if closed:
+            self._obey([])  # the closed pool may have been waiting for jobs that are refused now
 
     def _tell(self) -> None:
         """Hand out the outcomes of the jobs that are over; callbacks run here, without the lock."""

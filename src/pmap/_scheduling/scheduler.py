@@ -77,6 +77,7 @@ from .job_states import FAILING, FINISHED, OPEN, RUNNING
 from .prefetch import Prefetch
 from .reclaiming import Reclaiming
 from .retries import Retries
+from .run_rules import RunRules
 from .state import TRUSTED_ITEMS, Chunk, Job, Worker
 from .worker_states import OVERDUE
 from .workers import Workers
@@ -276,9 +277,7 @@ class Scheduler:
         self._prefetch.resize(event.limit)
 
     def _on_job_submitted(self, event: JobSubmitted) -> None:
-        rules = event.rules
-        self._workers.expect_job()
-        self.timed = self.timed or rules.timeout is not None or bool(rules.retries)
+        self._expect_job(event.rules)
         job = self._jobs.add(event)
         if job is None:
             return
@@ -288,10 +287,12 @@ class Scheduler:
             self._endings.finish_if_done(job)
 
     def _on_calls_submitted(self, event: CallsSubmitted) -> None:
-        rules = event.rules
+        self._expect_job(event.rules)
+        self._jobs.add_calls(*event)
+
+    def _expect_job(self, rules: RunRules) -> None:
         self._workers.expect_job()
         self.timed = self.timed or rules.timeout is not None or bool(rules.retries)
-        self._jobs.add_calls(*event)
 
     def _on_input_arrived(self, event: InputArrived) -> None:
         job = self._jobs.get(event.job)
