@@ -20,6 +20,25 @@ pstarmap = pstarmap.using(processes=2, start_method={method!r})
 papply = papply.using(processes=2, start_method={method!r})
 """
 
+# What a frozen program does here, and the ways in which it may let its copies become workers.
+MAPS_ITS_OWN: Final = """\
+from pmap import pmap, WorkerStartError
+class Number:
+    def __init__(self, x):
+        self.x = x
+def add(number):
+    return Number(number.x + 1)
+try:
+    numbers = pmap(add, [Number(1), Number(2)], processes=2{options})
+    print([number.x for number in numbers], pmap(lambda x: -x, [1]{options}))
+except WorkerStartError as error:
+    print(error)
+"""
+FREEZE_SUPPORT: Final = {
+    "ours": "from pmap import freeze_support; freeze_support()",
+    "the standard one": "import multiprocessing, pmap; multiprocessing.freeze_support()",
+}
+
 
 def program(method: str, body: str) -> str:
     """Return a program that has the verbs with a start method."""

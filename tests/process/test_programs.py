@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from tests.confinement import can_confine, confined
-from tests.scripts import environment, finished, run_script
+from tests.scripts import FREEZE_SUPPORT, MAPS_ITS_OWN, environment, finished, run_script
 
 from pmap._backends import boot
 from pmap._backends.processes import ProcessBackend
@@ -48,21 +48,9 @@ sys.executable = {program!r}
 with open({log!r}, "a") as log:
     log.write("started\\n")
 {support}
-from pmap import pmap, WorkerStartError
-class Number:
-    def __init__(self, x):
-        self.x = x
-def add(number):
-    return Number(number.x + 1)
-try:
-    numbers = pmap(add, [Number(1), Number(2)], processes=2, start_method={method!r})
-    print([number.x for number in numbers], pmap(lambda x: -x, [1], start_method={method!r}))
-except WorkerStartError as error:
-    print(error)
 """
 SUPPORT: Final = {
-    "ours": "from pmap import freeze_support; freeze_support()",
-    "the standard one": "import multiprocessing, pmap; multiprocessing.freeze_support()",
+    **FREEZE_SUPPORT,
     "the standard one, by name": "from multiprocessing import freeze_support as support\n"
     "import pmap; support()",
     "none": "",
@@ -74,9 +62,8 @@ def test_a_frozen_program_works_or_says_what_it_lacks(
     start_method: "StartMethod", support: str, tmp_path: Path
 ) -> None:
     program, script, log = (tmp_path / name for name in ("app", "app.py", "log"))
-    text = FROZEN.format(
-        program=str(program), log=str(log), support=SUPPORT[support], method=start_method
-    )
+    text = FROZEN.format(program=str(program), log=str(log), support=SUPPORT[support])
+    text += MAPS_ITS_OWN.format(options=f", start_method={start_method!r}")
     script.write_text(text, encoding="utf-8")
     program.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n', encoding="utf-8")
     program.chmod(0o755)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 from tests.limits import TIME_LIMIT, until
 from tests.processes import descendants, end, lives
-from tests.scripts import environment, finished
+from tests.scripts import FREEZE_SUPPORT, MAPS_ITS_OWN, environment, finished
 
 
 def _windows(module: object, name: str) -> Any:
@@ -86,26 +86,11 @@ sys.frozen, sys.executable = True, "app.exe"
 with open("log", "a") as log:
     log.write("started ")
 {support}
-from pmap import pmap, WorkerStartError
 import pmap._backends.unanswered as unanswered
 unanswered._ANSWER = {limit}  # what is no Python by its name has few seconds to answer
-
-class Number:
-    def __init__(self, x):
-        self.x = x
-
-def add(number):
-    return Number(number.x + 1)
-
-try:
-    numbers = pmap(add, [Number(1), Number(2)], processes=2)
-    print([number.x for number in numbers], pmap(lambda x: -x, [1]))
-except WorkerStartError as error:
-    print(error)
 """
 SUPPORT: Final = {
-    "ours": "from pmap import freeze_support; freeze_support()",
-    "the standard one": "import multiprocessing, pmap; multiprocessing.freeze_support()",
+    **FREEZE_SUPPORT,
     # PyInstaller puts a function of its own in the place of the standard one.
     "a freezer's": """\
 from multiprocessing import spawn
@@ -120,6 +105,7 @@ if spawn.is_forking(sys.argv):
 @pytest.mark.parametrize("support", SUPPORT)
 def test_a_frozen_program(support: str, tmp_path: Path) -> None:
     text = FROZEN.format(support=SUPPORT[support], limit=TIME_LIMIT)
+    text += MAPS_ITS_OWN.format(options="")
     (tmp_path / "app.py").write_text(text, encoding="utf-8")
     done = finished(["app.py"], tmp_path)
     assert done.stderr == ""
