@@ -196,7 +196,10 @@ def __getattr__(name: str) -> object:
 
         found = {one: getattr(errors, one) for one in _OF_OTHERS}
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        hint = ""
+        if not name.startswith("_") and hasattr(pmap, name):
+            hint = f"; the function has it: write `from {__name__} import pmap`"
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
     for one, public in found.items():
         globals().setdefault(one, public)
     _claim()
