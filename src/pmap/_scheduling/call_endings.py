@@ -1,9 +1,10 @@
 """How several jobs of one item each end together, when a worker has finished all of them."""
 
 from .answer import Answer
+from .chunk_sizes import CostMeter
 from .commands import FinishCalls
 from .deadlines import Deadlines
-from .events import CallsFinished
+from .events import CallsFinished, ItemsFinished
 from .job_endings import JobEndings
 from .job_queue import JobQueue
 from .job_states import FINISHED, RUNNING
@@ -71,13 +72,7 @@ class CallEndings:
             job.state = FINISHED
             self._jobs.remove(job)
             ended.append(job.id)
-        untrusted = cost.items < TRUSTED_ITEMS
-        cost.measured(count, event.elapsed, event.size)
-        if untrusted and cost.items >= TRUSTED_ITEMS:
-            self._prefetch.consider_all(self._workers.all.values())
-        worker.since = now
-        self._reclaiming.on_chunks_finished(count)
-        self._deadlines.start(worker, now)
+        self.go_on(worker, cost, event, now, chunks=count, items=count)
         self._prefetch.consider(worker)
         if worker.chunks and worker.chunks[0].next >= worker.chunks[0].job.end:
             # The worker goes on with its next chunk, which may have become unwanted meanwhile.
@@ -88,3 +83,31 @@ class CallEndings:
         if not worker.chunks:
             self._workers.idle_or_stop(worker)
         return True
+
+    def go_on(
+        self,
+        worker: Worker,
+        cost: CostMeter,
+        event: ItemsFinished | CallsFinished,
+        now: float,
+        *,
+        chunks: int,
+        items: int,
+    ) -> None:
+        """Measure the items of a worker's finished chunks; its next chunk, if any, begins now.
+
+        Args:
+            worker: the worker, which holds these chunks no more.
+            cost: measures the items.
+            event: tells how long they took, and their size.
+            now: the time.
+            chunks: how many chunks are finished.
+            items: how many items they have.
+        """
+        untrusted = cost.items < TRUSTED_ITEMS
+        cost.measured(items, event.elapsed, event.size)
+        if untrusted and cost.items >= TRUSTED_ITEMS:
+            self._prefetch.consider_all(self._workers.all.values())
+        worker.since = now
+        self._reclaiming.on_chunks_finished(chunks)
+        self._deadlines.start(worker, now)

@@ -78,7 +78,7 @@ from .prefetch import Prefetch
 from .reclaiming import Reclaiming
 from .retries import Retries
 from .run_rules import RunRules
-from .state import TRUSTED_ITEMS, Chunk, Job, Worker
+from .state import Chunk, Job, Worker
 from .worker_states import OVERDUE
 from .workers import Workers
 
@@ -389,14 +389,9 @@ class Scheduler:
         chunk = worker.chunks.popleft()
         job = chunk.job
         job.remove_in_flight(chunk)
-        self._reclaiming.on_chunks_finished()
-        untrusted = job.cost.items < TRUSTED_ITEMS
-        job.cost.measured(chunk.next - chunk.start, event.elapsed, event.size)
-        if untrusted and job.cost.items >= TRUSTED_ITEMS:
-            self._prefetch.consider_all(self._workers.all.values())
         worker.replace = worker.replace or event.replace
-        worker.since = self._now
-        self._deadlines.start(worker, self._now)
+        items = chunk.next - chunk.start
+        self._call_endings.go_on(worker, job.cost, event, self._now, chunks=1, items=items)
 
     def _on_worker_gone(self, event: WorkerGone) -> None:
         worker = self._workers.remove(event)
