@@ -113,7 +113,8 @@ def unwire(wired: Wired) -> None:
 
 
 HELLO: Final = frame(protocol.make_hello())
-READY: Final = frame(protocol.make_ready(11))
+NO_PROCESS: Final = 2**22 + 11  # Linux gives no process a number above 2**22
+READY: Final = frame(protocol.make_ready(NO_PROCESS))
 AGAIN: Final = frame(protocol.make_again())
 BROKEN: Final = frame(protocol.make_broken(capture(ValueError("no"))))
 GARBAGE: Final = b"something else\n" * 10
