@@ -21,3 +21,10 @@ def test_ruff(command: list[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     # Without a file there would be nothing to complain about.
     assert done.stdout.strip()
+
+
+def test_properties_stand_in_their_own_folder() -> None:
+    """`tests/unit` is run at each save, and a property takes as long as many other tests."""
+    units = sorted((TOP / "tests/unit").rglob("*.py"))
+    assert units
+    assert not [str(path) for path in units if "hypothesis" in path.read_text(encoding="utf-8")]

@@ -17,11 +17,7 @@ from pmap._scheduling.chunk_sizes import (
 )
 
 remainings = st.integers(1, 10**9)
-
-
 workers = st.integers(1, 512)
-
-
 costs = st.floats(0, 1e6, allow_nan=False) | st.sampled_from([0.0, 5e-324, 1e-9, LEAST, TARGET])
 
 

@@ -1,4 +1,7 @@
-"""A unit test starts no process: it says so at once, with the stack of who would have."""
+"""A unit test starts no process: it says so at once, with the stack of who would have.
+
+What one leaves behind is looked for once after each module, as that takes as long as many of them.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -35,3 +38,8 @@ def no_processes(request: pytest.FixtureRequest) -> Iterator[None]:
 def starts_processes() -> bool:
     """No unit test does: see above."""
     return False
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(nothing_left_after_the_module: None) -> None:
+    """Leave the check to the module's: see above."""

@@ -6,8 +6,6 @@ import sys
 from typing import ClassVar, get_args, get_type_hints
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pmap import OptionError
 from pmap._calls import options as _options
@@ -120,12 +118,6 @@ def test_a_count_that_is_none(name: str, value: object) -> None:
     assert caught.value.value is value
     assert "an int >= 1, or None" in caught.value.allowed
     assert str(caught.value).startswith(f"{name}={value!r}")
-
-
-@pytest.mark.parametrize("name", COUNTS)
-@given(number=st.integers(1, 2**70))
-def test_a_count(name: str, number: int) -> None:
-    assert in_force(merge(Settings(), {name: number}))[name] == number
 
 
 @pytest.mark.parametrize("name", COUNTS)

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pmap._jobs import directory
 from pmap._jobs.directory import directory_now
@@ -82,19 +80,6 @@ def test_a_name_that_is_no_text_is_read(way: str, tmp_path: Path) -> None:
     os.mkdir(name)
     os.chdir(name)
     assert directory_now() == os.getcwd() == os.fsdecode(name)
-
-
-@given(st.integers(0, directory._WORTH + 2))
-def test_ctypes_is_asked_after_many_calls(calls: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(directory, "_read", None)
-        patch.setattr(directory, "_calls", 0)
-        for _ in range(calls):
-            assert directory_now() == os.getcwd()
-        # Without the GIL a call of ctypes would keep no other thread from the buffer.
-        may = os.name == "posix" and getattr(sys, "_is_gil_enabled", lambda: True)()
-        enough = calls >= directory._WORTH and may
-        assert (directory._read is not None) == enough
 
 
 def test_without_ctypes_the_directory_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

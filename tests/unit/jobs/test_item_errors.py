@@ -4,7 +4,6 @@
 exception is.
 """
 
-import builtins
 import copy
 import multiprocessing.pool
 import pickle
@@ -17,8 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Never, NoReturn, Self
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from tests.bad_objects import showing_exits, text_or_exit
 
 from pmap import ControlFlowError, Failure, TransportError
@@ -59,17 +56,6 @@ def notes(error: BaseException) -> list[str]:
 
 # --- exceptions that travel --------------------------------------------------------------------
 
-ordinary = st.sampled_from(
-    [
-        kind
-        for kind in vars(builtins).values()
-        if isinstance(kind, type)
-        and issubclass(kind, Exception)
-        and not issubclass(kind, (ExceptionGroup, UnicodeError, StopIteration, StopAsyncIteration))
-    ]
-)
-arguments = st.lists(st.integers() | st.text() | st.none(), max_size=3)
-
 
 @pytest.mark.parametrize("package", [3, "", None, "pmapper", "pmap_tools.part"])
 def test_a_traceback_has_the_frames_of_functions_whatever_their_globals_say(
@@ -100,21 +86,6 @@ def test_an_exception_whose_own_pickling_goes_without_its_args_arrives_as_it_was
     arrived = across(OwnReduce(3))
     assert type(arrived) is OwnReduce
     assert arrived.number == 3
-
-
-@given(ordinary, arguments)
-@example(BlockingIOError, [None, None, 2**63])
-def test_an_ordinary_exception_arrives_as_it_was(kind: type[Exception], args: list[object]) -> None:
-    try:
-        error = kind(*args)
-    except (TypeError, ValueError):
-        return  # it does not take these: BlockingIOError has a count of bytes for its third
-    arrived = across(error)
-    assert type(arrived) is type(error)
-    assert arrived.args == error.args
-    assert repr(arrived) == repr(error)
-    if not isinstance(error, (SyntaxError, KeyError)) or args:
-        assert str(arrived) == str(error)
 
 
 class TwoArguments(Exception):

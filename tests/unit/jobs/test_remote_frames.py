@@ -7,12 +7,10 @@ import pdb  # noqa: T100 - to try a debugger on a traceback
 import threading
 import traceback
 from collections.abc import Callable
-from types import CodeType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pmap._jobs import remote_frames
 from pmap._jobs.remote_frames import UnsentError, give_trace, traceback_of, traceback_of_stack
@@ -243,24 +241,6 @@ def test_a_stack_of_a_dead_worker() -> None:
         ("c", 70, "<g>"),
     ]
     assert traceback_of_stack("") is None
-
-
-numbers = st.integers(0, 10_000)
-
-
-@given(numbers, st.integers(-5, 3000), st.integers(0, 200), numbers, numbers)
-def test_any_place_is_where_it_says(
-    first_line: int, down: int, lines: int, column: int, last_column: int
-) -> None:
-    line = max(0, first_line + down)
-    where = (line, line + lines, column, last_column)
-    place: Place = ("file", "name", "a.name", "module", first_line, *where, "")
-    trace = traceback_of((place,))
-    assert trace is not None
-    code: CodeType = trace.tb_frame.f_code
-    assert {*code.co_positions()} == {where}
-    assert (code.co_firstlineno, code.co_qualname) == (first_line, "a.name")
-    assert (trace.tb_lineno, trace.tb_frame.f_lineno) == (line, line)
 
 
 def test_the_frames_that_are_kept_are_not_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,8 @@ import random
 from collections.abc import Iterable, Sequence
 
 import pytest
-from hypothesis import strategies as st
 
 from pmap._scheduling.chunk_sizes import (
-    LEAST,
     TARGET,
     CostMeter,
     chunk_size,
@@ -18,10 +16,6 @@ from pmap._scheduling.commands import Command, SendChunk
 from pmap._scheduling.events import ItemsFinished, JobSubmitted, Prestart, WorkerReady
 from pmap._scheduling.run_rules import RunRules
 from pmap._scheduling.scheduler import Scheduler
-
-workers = st.integers(1, 512)
-costs = st.floats(0, 1e6, allow_nan=False) | st.sampled_from([0.0, 5e-324, 1e-9, LEAST, TARGET])
-
 
 # --- the meter ---------------------------------------------------------------------------------
 
