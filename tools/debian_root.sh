@@ -34,6 +34,11 @@ make_root() {
     chroot "$root" apt-get -q -o Acquire::Check-Valid-Until=false update
     chroot "$root" env DEBIAN_FRONTEND=noninteractive \
         apt-get -q -y --no-install-recommends install "$@"
+    # Certificates that this machine trusts beside Debian's own: its registries may want them.
+    if compgen -G "/usr/local/share/ca-certificates/*.crt" > /dev/null; then
+        cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/"
+        chroot "$root" update-ca-certificates
+    fi
 }
 
 # Run the tests of the committed tree, and put a line with the counts into docs/platforms.md.
