@@ -3,8 +3,8 @@
 Such a module has a stand-in of the same name in the worker. The caller sends a value together with
 its version. While the version stays the same, the worker's value stays, even if the worker's code
 has changed it. Calls that were made with different values of one name may take turns in one worker.
-Then the worker gives the name the value of each call before a chunk of the call begins, and keeps
-the other value meanwhile.
+Then the worker gives the name the right value before it runs items of a call, and keeps the other
+values meanwhile.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, TypeAlias
 
-    # For a global name: whether the worker keeps a value that the worker's own code has given to
-    # the name. A fingerprint (a value's digest) in place of True means, for a forked worker: the
-    # worker also keeps the value that the name has from the fork, if that value has this
+    # A flag for a global name: whether a worker keeps a value that the worker's own code has given
+    # to the name. For a forked worker, a fingerprint (a value's digest) may stand in place of True:
+    # then the worker also keeps the value that it has from the fork, if the value has this
     # fingerprint.
     MayStay: TypeAlias = bool | tuple[int, int] | bytes
-    # A global name that a call needs: number of the module's namespace, name, version of the value,
-    # and whether the worker keeps a value of its own.
+    # A global name that a call needs: number of its module, name, version of its value, and whether
+    # a worker keeps a value that its own code has given to the name.
     Name: TypeAlias = tuple[int, str, int, MayStay]
 
 # A script is the module `__main__`, or `__mp_main__` in a child process of multiprocessing: this
@@ -61,14 +61,16 @@ class _Unit:
         self.error: BaseException | None = None
 
 
-# Functions that find, in the caller's process, a namespace by its number, a definition by its
-# version, and the fingerprint of a value. The modules `namespaces` and `sent_names` add these
-# functions. A worker that was forked from the caller has these functions, too.
+# Functions that work only in the caller, and in workers forked from it. They find a module's
+# globals by number, a function or class by version, and the fingerprint of a value. The modules
+# `namespaces` and `sent_names`, which only the caller imports, put their functions into these
+# lists.
 find_home: list[Callable[[int], dict[str, Any] | None]] = []
 find_definition: list[Callable[[int], object]] = []
 find_fingerprint: list[Callable[[object], object]] = []
 
-# The stand-ins of the caller's modules that this worker cannot import, by number.
+# Modules that this worker has made in place of modules of the caller that it cannot import, by
+# number.
 _modules: dict[int, ModuleType] = {}
 # The numbers of modules that need no stand-in, because this worker has imported them: the script.
 _imported: set[int] = set()
@@ -78,19 +80,19 @@ _scripts: dict[tuple[str, str | None], ModuleType] = {}
 _units: dict[int, _Unit] = {}
 # Values of global names that the caller has sent, by their version.
 received: dict[int, object] = {}
-# The version of each function, class and the like that was received, by the id of the object, which
-# `received` keeps alive.
+# For each function, class and the like that the caller has sent: the version, by the id of the
+# object. The dict `received` keeps the object alive.
 version_of: dict[int, int] = {}
 _in_place: dict[tuple[int, str], int] = {}
-# The units (pickled values) and names for which the function `prepare` was called last.
+# The arguments with which the function `prepare` was called last: pickled values, and names.
 _ready: tuple[Sequence[int], Sequence[Name]] = (), ()
-# Values of global names that were put aside while calls run that were made with another value of
-# the name; by the version of the value that was put aside.
+# Calls may need different values of one global name. The value for one call is in place; the others
+# are here, by their versions.
 _saved: dict[int, object] = {}
 # If this worker is a fork of the caller: the globals that the caller's modules had at the fork, by
 # the numbers of the modules.
 _at_fork: dict[int, dict[str, object]] = {}
-# The functions in `_at_fork`, by their ids; `_at_fork` keeps them alive.
+# The functions in the dict `_at_fork`, by their ids. That dict keeps them alive.
 _functions_at_fork: dict[int, object] = {}
 _FUNCTIONS = frozenset({"function", "_lru_cache_wrapper"})  # names of the types of functions
 # Values of the worker from which this process was forked; this list keeps the values alive.
@@ -103,14 +105,14 @@ def begin() -> None:
     _functions_at_fork.clear()
     for record in (_modules, _imported, _units, received, version_of, _in_place, _saved, _at_fork):
         if isinstance(record, dict) and record:
-            # Keep the values alive that the parent process has received: a value may have a
-            # finaliser that removes a file.
+            # Keep alive what the parent process has received. Otherwise a finaliser might run in
+            # this process, and remove a file that the parent needs.
             _of_the_worker.append([*record.values()])
         record.clear()
     _ready = (), ()
 
 
-# --- namespaces of modules that travel by value --------------------------------------------------
+# --- globals of the caller's modules -------------------------------------------------------------
 
 
 def namespace(number: int, name: str) -> dict[str, Any]:
@@ -127,14 +129,14 @@ def namespace(number: int, name: str) -> dict[str, Any]:
         if home is not None:
             return home
     if find_definition and not process_role.in_worker:
-        # This process is the caller, and its program has dropped the module with this number; now a
-        # function of that module comes back from a worker.
+        # A function comes back from a worker to its caller, and the caller's program has dropped
+        # the function's module meanwhile.
         return vars(sys.modules[name]) if name in sys.modules else {"__name__": name}
     module = type(sys)(name)
     _modules[number] = module
     for attribute in ("__doc__", "__package__", "__loader__"):
-        # A new module has some attributes by itself, which are deleted: the module is to have only
-        # the attributes that the caller sends.
+        # Python gives a new module some attributes. They are deleted, because this module is to
+        # have only the attributes that the caller sends.
         del module.__dict__[attribute]
     module.__dict__["__builtins__"] = __builtins__
     enter(number)
@@ -202,7 +204,7 @@ def imported_as(obj: object) -> tuple[int, str, str] | None:
 
 
 def enter(number: int) -> None:
-    """Put the stand-in with this number into ``sys.modules``, under its name."""
+    """Put the module that stands for the caller's module `number` into ``sys.modules``."""
     module = _modules.get(number)
     if module is not None:
         name = module.__name__
@@ -255,7 +257,7 @@ def prepare(units: Sequence[int], names: Sequence[Name]) -> None:
     for number in units:
         _load_unit(_units[number], waiting)
     for name in waiting.values():
-        # The value could not be sent; a worker that was forked from the caller has the value
+        # The caller could not send the value. A worker that was forked from the caller may have it
         # already.
         _put_in_place(*name)
     _ready = units, names
@@ -277,13 +279,14 @@ def _load_unit(unit: _Unit, waiting: dict[int, Name]) -> None:
             if version in waiting:
                 _put_in_place(*waiting.pop(version))
     except BaseException as error:
-        # The rest of the unit cannot be read, so the other names in the unit get this error, too.
+        # The rest of the pickled data cannot be read, so the other names whose values are in it get
+        # this error, too.
         unit.error = error
         raise
 
 
 class _Noting(Unpickler):
-    """An unpickler that takes persistent ids in a pickle for indices into a list of objects."""
+    """An unpickler that replaces each persistent id by the object with this index in a list."""
 
     def __init__(self, data: bytes, buffers: Any, values: list[object]) -> None:
         super().__init__(BytesIO(data), buffers=buffers)
@@ -294,7 +297,7 @@ class _Noting(Unpickler):
 
 
 def _loader(data: Any, buffers: Any, primed: Sequence[int]) -> Unpickler:
-    """Return an unpickler of `data` that knows the values of the versions `primed` already.
+    """Return an unpickler of `data` to which the values with the versions `primed` are known.
 
     The pickler that made `data` had these values in its memo, so the pickle refers to them. Thus a
     list that two names share at the caller is one list in this process.
@@ -325,8 +328,8 @@ def forget(numbers: Sequence[int]) -> None:
             value = received.pop(version, None)
             if version_of.get(id(value)) == version:
                 del version_of[id(value)]
-    # A stand-in is deleted when none of its names has a value from the caller any more: then the
-    # caller has dropped the module.
+    # Delete the module that stands for a module of the caller if no value from the caller is left
+    # in it: then the caller has dropped its module.
     used = {number for (number, _), version in _in_place.items() if version in received}
     for number in [number for number in _modules if number not in used]:
         if sys.modules.get(_modules[number].__name__) is not _modules[number] and (
@@ -347,15 +350,15 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
     _in_place[key] = version
     if before is not None:
         if before in received:
-            # The value that the name has now is saved only if the value's version is still in
-            # `received`: otherwise no later call will need the value.
+            # Another value takes the place of this one. This one is saved only if a later call may
+            # need it: if its version is still in `received`.
             _saved[before] = space.get(name, ABSENT)
     elif may_stay and name in space:
         if _was_set_here(number, name, space):
             return
         if _is_as_forked(space[name], may_stay):
-            # The worker keeps the object that it has from the fork. A later pickle that contains
-            # the number `version` in place of an object means this object.
+            # The forked worker keeps the object that it has from the fork. Later pickles refer to
+            # this object by the number `version`.
             received[version] = space[name]
             return
     value = _saved.pop(version, received.get(version, space))
@@ -416,7 +419,7 @@ def the_stand_in(number: int, name: str) -> object:
     return found if found is not None and vars(found) is space else type(sys)(name)
 
 
-# --- forked workers, and pickles from a worker to its caller -------------------------------------
+# --- forked workers ------------------------------------------------------------------------------
 
 
 def as_forked(number: int, name: str) -> object:
@@ -456,7 +459,7 @@ def is_forked() -> bool:
 
 
 def at_home(number: int, module: str, name: str) -> object:
-    """Return the value of a name, which may have dots, in the globals of a module."""
+    """Return what a module's globals have under `name`; a name with dots leads to attributes."""
     first, *rest = name.split(".")
     found: object = namespace(number, module)[first]
     for part in rest:

@@ -31,9 +31,9 @@ _LONG = 1000
 
 
 def _token(value: object) -> object:
-    """Return something small that tells later whether a name still has the value `value`.
+    """Return a small value that shows later whether a name still has the value `value`.
 
-    The result keeps no large object alive.
+    It keeps no large object alive.
     """
     kind = type(value)
     if kind in _PLAIN and not (isinstance(value, (str, bytes)) and len(value) > _LONG):
@@ -42,8 +42,8 @@ def _token(value: object) -> object:
     try:
         return ref(given)
     except TypeError:
-        # The value, a list or dict for example, allows no weak reference. If address and length are
-        # the same later, the value counts as the same object.
+        # An object such as a list or dict allows no weak reference. It counts as the same object
+        # later if its address and its length are the same.
         size = len(given) if kind in (list, dict, set, bytearray) else 0
         return "at", id(value), kind, size
 
@@ -62,8 +62,9 @@ def _note_definitions(values: Iterable[object]) -> None:
 
     for value in values:
         if isinstance(value, (FunctionType, type)):
-            # The number is given before the fork, so that the forked worker has the same number for
-            # the function or class. So digests that contain the number are equal in both processes.
+            # The caller numbers a function or class before the fork, so that the forked worker
+            # knows the same number. Digests contain such numbers, and are compared between the two
+            # processes.
             number_of(value)
         if isinstance(value, type) and not is_importable(value):
             note(value, Sender())
@@ -79,13 +80,14 @@ class Baseline:
         """
         self._spaces: dict[Namespace, dict[str, object]] = {}
         self._inherits = inherits
-        # For each version of a name's value: whether the worker keeps its own value of the name.
-        # The caller decides this when it first sends the version to the worker.
+        # For each version of a value that this worker was sent: whether the worker keeps a value
+        # that its own code has given to the name. The caller decides that when it sends the version
+        # first.
         self._may_stay: dict[int, arriving.MayStay] = {}
         # The names of which this worker was sent a value, each with the number of its namespace.
         self._names: set[tuple[int, str]] = set()
-        # A forked worker has all objects in the registry of `multiprocessing` whose numbers are
-        # lower than this: see the module `handover`.
+        # The objects in the registry of `multiprocessing` have rising numbers. A forked worker has
+        # inherited those with numbers below this one.
         self._next = next_number() if inherits else 0
         space = namespace_of_script()
         if space is not None and space.name in MAIN_MODULES:
@@ -104,14 +106,14 @@ class Baseline:
         names: list[arriving.Name] = []
         for (space, name), known in needs.names.items():
             if space is SHARES:
-                # `name` is not a global, but the name of a handle that `share` has made. Pickles
-                # refer to the handle by its version, and no code looks up the name.
+                # This name is the name of a handle that `share` has made, and no global: no code
+                # looks it up.
                 continue
             version = known.version
             if version not in may_stay:
-                # A worker may keep its own value of a name while the caller has sent only one
-                # version of the caller's value. A second version shows that the caller has changed
-                # the value, and then the worker takes the caller's value.
+                # If code in the worker has set the name, the worker keeps its value as long as the
+                # caller's value is the first that was sent. If the caller sends a second one, the
+                # caller has changed the value, and the worker takes it.
                 first = (space.number, name) not in self._names
                 self._names.add((space.number, name))
                 may_stay[version] = first and self._is_unchanged(space, name)
@@ -121,9 +123,9 @@ class Baseline:
         return tuple(names)
 
     def lacks(self, needs: Needs) -> bool:
-        """Return whether a call uses an object that cannot be sent and that the worker lacks.
+        """Return whether a call uses an object that only a fork passes on, and the worker lacks it.
 
-        The worker is a fork of the caller, and the object is newer than the fork.
+        The worker was forked before the object was made.
         """
         newest = [needs.newest, *[unit.newest for unit in [*needs.units.values()]]]
         if max(newest) >= self._next:

@@ -1,4 +1,4 @@
-"""Finding, inside a value, the object that cannot be pickled, and the path to this object."""
+"""Finding the object inside a value that cannot be pickled, and the path to it."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _ADVICE = {
     "coroutine": "give the coroutine function itself, by pmap.sync: pmap(sync(f), xs)",
 }
 _MAKE_IT_THERE = "make it in the function, or once in each worker: in an initializer"
-# Top-level packages that have classes for which there is advice in `_STAYS`: classes of pmap and of
-# the standard library whose objects belong to one process. The search does not look inside an
-# object of such a class: what the search would find inside the object would help nobody.
+# Top-level packages with classes whose objects belong to one process, and for which `_STAYS` has
+# advice. The search for the object that cannot be pickled ends at such an object: what is inside it
+# would help no user.
 _HOMES = ("pmap", "multiprocessing", "concurrent")
 _POOL = "do not send {a}: make one in the item, or use it at the caller"
 _RESULT = "do not send {a}: wait for its result at the caller, and send that"
@@ -57,7 +57,7 @@ _STAYS = {
 
 
 def where_it_fails(value: object, name: str, why: BaseException | None = None) -> str:
-    """Return the path to the object in `value` that cannot be pickled, its type, and advice.
+    """Return a text: the path to the object in `value` that cannot be pickled, its type, advice.
 
     The text is empty if there is nothing to add to the error message. This function never raises.
 
@@ -68,15 +68,15 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
     """
     try:
         found = _Search(is_nameless(why)).path(value)
-    # The search calls methods of the user's objects, which may raise anything.
+    # This code calls methods of the user's objects, which may raise anything.
     except Exception:
         return ""
     if found is None:
         return ""
     labels, culprit = found
     kind = type(culprit)
-    # If the value itself is what cannot be pickled, the error names the value already. Then a text
-    # is added only if there is advice for that kind of object.
+    # The object that cannot be pickled is the whole value, which the error names already. So only
+    # advice is added, if there is any.
     if not (labels or _is_known(kind, name) or is_semaphore(culprit) or _stays(culprit)):
         return ""
     shown = kind.__qualname__ if kind.__module__ == "builtins" else _name_of(kind)
@@ -95,9 +95,9 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
 
 
 def _is_known(kind: type, name: str) -> bool:
-    """Return whether there is advice for objects of the class `kind` in the value `name`."""
-    # "Make the object in the function" is no help if the object is the function's result: for
-    # results, only advice that is given for the name of a type counts.
+    """Return whether there is advice for objects of the class `kind`; `name` is the object."""
+    # The advice for whole packages is "make the object in the function". It does not help if the
+    # object is the function's result. So for results only advice for single types counts.
     return kind.__name__ in _ADVICE or (name != "the result" and kind.__module__ in _ADVICE)
 
 
@@ -114,13 +114,13 @@ def _name_of(kind: type) -> str:
 
 
 class _Probe(Sender):
-    """A `Role` for a trial pickler; it lists the functions and classes that are pickled."""
+    """Tells a trial pickler to write all functions and classes in full, and lists them."""
 
     def __init__(self, nameless: bool) -> None:
         super().__init__()
         self.careful = True
         self.sends = False
-        # Whether a lock of multiprocessing that has no name counts as an object that cannot be
+        # Whether a lock of multiprocessing without a name counts as an object that cannot be
         # pickled.
         self._nameless = nameless
         self.met: list[object] = []
@@ -131,7 +131,7 @@ class _Probe(Sender):
         return None
 
     def inherited(self, number: int) -> Any:
-        """Return what to write for a lock without a name; None if it counts as unpicklable."""
+        """Return what a trial pickler writes for a lock without a name; None: it cannot be sent."""
         return None if self._nameless else (inherited, (number,))
 
 

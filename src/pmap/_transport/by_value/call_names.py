@@ -1,4 +1,4 @@
-"""The record of the global names that one call needs, with what was sent of each."""
+"""The global names that one call needs, and the versions of their values that were sent."""
 
 from __future__ import annotations
 
@@ -11,34 +11,37 @@ if TYPE_CHECKING:
 
 
 class CallNames(NamesRole):
-    """The names that one call needs, each with the value that it has when it is first needed."""
+    """The global names that a call needs, each with the value that it has when first needed."""
 
     def __init__(self, sent_names: SentNames) -> None:
         super().__init__(sent_names)
         self.names: dict[Key, Known] = {}
-        # Names that the call uses and that have no value in their module; most are builtins.
+        # Names that the function of a call uses and its module does not define; most are builtins.
         self.absent: set[Key] = set()
         self.units: dict[int, Unit] = {}
         # The record of each function, class and the like that was sent, by the object's id.
         self.held: dict[int, Known] = {}
-        # Names whose values have units of their own: see `UnitWriter.apart`.
+        # Names whose values are pickled apart from other values: see `UnitWriter.apart`.
         self.apart: set[Key] = set()
 
     def named(self, obj: object) -> Known | None:
-        """Return what is recorded of a name that the call needs and whose value is `obj`."""
+        """Return the record of a global that the call needs and whose value is `obj`; else None."""
         for (space, name), known in [*self.names.items()]:
             if space.dict.get(name) is obj and known.unsent is None and known.place == id(obj):
                 return known
         return None
 
     def look(self, key: Key) -> tuple[Known | None, object]:
-        """Return the record of a name (None if its value has changed), and its present value."""
+        """Return the record of what was sent for a global name, and the value of the name now.
+
+        The record is None if nothing was sent, or another value.
+        """
         known = self.sent_names.known.get(key)
         value = key[0].dict.get(key[1], arriving.ABSENT)
         return (known if known is not None and known.is_current(value) else None), value
 
     def use(self, known: Known) -> None:
-        """Record that the call needs a name with the value that was last sent for it."""
+        """Record that the call needs the value that was last sent for a name."""
         self.names[known.key] = known
         if known.held is not None:
             self.held[id(known.held)] = known
@@ -51,7 +54,7 @@ class CallNames(NamesRole):
             self.units[unit.number] = unit
 
     def common(self) -> list[tuple[Known, object]]:
-        """Return record and value of each sent name whose value other values may refer to."""
+        """Return those names whose values may be parts of other values, with records and values."""
         return [
             (known, value)
             for (space, name), known in self.names.items()

@@ -1,4 +1,4 @@
-"""Descriptors whose classes derive from Python's own: from `property`, `classmethod` and such."""
+"""Pickling objects whose classes derive from `property`, `classmethod` or another descriptor."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def reduce_descriptor(obj: object, base: type) -> tuple[object, ...]:
 
 
 def make_descriptor(kind: Any, base: Any, arguments: tuple[object, ...]) -> object:
-    """Return an instance of a subclass of a descriptor; no code of the subclass runs."""
+    """Return an instance of a subclass of `property` or the like; run no code of the subclass."""
     made: Any = base.__new__(kind)
     base.__init__(made, *arguments)
     return made

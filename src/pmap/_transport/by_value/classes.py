@@ -1,4 +1,4 @@
-"""Sending classes by value: what the class statement made is taken apart and put together again.
+"""Sending classes by value: the sender takes a class apart, and the receiver puts it together.
 
 The receiver runs no code of the class: neither its metaclass nor ``__init_subclass__`` nor a
 ``__set_name__``. These methods have run where the class was defined, and their effects are in the
@@ -6,9 +6,8 @@ class. So keywords of the class statement, descriptors, enum members and generat
 special care.
 
 A class has a key by which all processes know the class. So the class arrives once, and is the same
-class when it comes back. The attributes of the class have serial numbers. When a class arrives
-again, the receiver sets the attributes that the sender has changed, and leaves the other attributes
-as the receiver's own code has set them.
+class when it comes back. The attributes of the class have serial numbers, which show the receiver
+of a class that arrives again which attributes the sender has changed. The receiver sets only these.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class _OfClasses:
-    """Maps classes to values by identity, because a metaclass may call two classes equal."""
+    """A dict with classes as keys, compared by identity: a metaclass may call classes equal."""
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[ref[type], Any]] = {}
@@ -67,8 +66,8 @@ _by_key: WeakValueDictionary[str, type] = WeakValueDictionary()
 # For each class that this process has sent: the fingerprint (digest) and the serial number that
 # each attribute had when the class was last sent.
 _sent = _OfClasses()
-# For each class that another process has sent: the serial numbers with which the attributes of the
-# class have arrived.
+# For each class that another process has sent: the serial numbers of its attributes, which came
+# with them.
 _arrived = _OfClasses()
 _serials = FallingNumbers()
 
@@ -80,9 +79,10 @@ _MADE_IN_C = frozenset({"CField"})
 
 
 class _Quiet:
-    """A base class that is put in front of a class's bases while the class is made again.
+    """An empty base class. It comes first while a class with other bases is made.
 
-    So the `__init_subclass__` of no other base runs.
+    Python calls the `__init_subclass__` of the first base that has one: that of this class, which
+    does nothing.
     """
 
     def __init_subclass__(cls, **_: object) -> None:
@@ -90,7 +90,7 @@ class _Quiet:
 
 
 class _QuietAlone:
-    """Like the base class `_Quiet`, for bases whose instances have no ``__dict__``."""
+    """Like the class `_Quiet`, which does nothing, but for bases without a ``__dict__``."""
 
     __slots__ = ()
 
@@ -122,7 +122,7 @@ def methods_of(cls: type) -> list[FunctionType]:
 
 
 def _sendable(role: Role, cls: type, name: str, value: object) -> object:
-    """Return the value of a class's attribute, or an `Unsent` object if it cannot be pickled."""
+    """Return the value of a class's attribute; if it cannot be pickled, an object in its place."""
     try:
         role.digest(value)
     except Exception as error:
@@ -144,14 +144,14 @@ def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, 
             value = vars(cls)[name]
             attributes[name] = serial, _sendable(role, cls, name, value) if role.careful else value
     else:
-        # This pickle is only for a digest, and has the values of the attributes. The serial numbers
-        # would take a digest of each value, and so on without end where an attribute of a class is
-        # an instance of the class.
+        # The pickle serves only as input of a digest, so it has no serial numbers: each needs the
+        # digest of an attribute's value. If the value is an instance of the same class, computing
+        # that digest would never end.
         attributes = {name: (0, value) for name, value in values_of(cls)}
     if type(cls) is not type and not is_made_by_a_program(type(cls)):
         return _by_its_metaclass(cls, attributes, core)
-    # The id (address) of the class is sent, too: a forked worker has the class at the same address,
-    # and recognises the class by the address.
+    # The address of the class is sent, too: a worker that was forked from the caller has the class
+    # at this address already.
     arguments = _key(cls), id(cls), where, type(cls), cls.__name__, cls.__bases__, core
     state = attributes, registered(cls), registered_with(cls), reducer_of(cls)
     return make_class, arguments, state, None, None, fill_class
@@ -177,8 +177,8 @@ def make_by_metaclass(
 ) -> type:
     """Return the class that has this key; if it is unknown here, make it by its metaclass."""
     known = _by_key.get(key)
-    # The metaclass may have no name by which a pickle could refer to it, so the metaclass of the
-    # first base is used.
+    # A pickle may not be able to refer to the metaclass by a name. So the metaclass is taken from
+    # the first base.
     meta: Any = type(bases[0])
     return _learn(key, meta(name, bases, attributes)) if known is None else known
 
@@ -234,7 +234,7 @@ def make_class(
 
 
 def _adjust(cls: type, name: str, bases: tuple[type, ...], core: dict[str, Any]) -> None:
-    """Give a class that arrives again the names and bases that the class has at its sender now."""
+    """Give a class that arrives again the name and the bases that the sender's class has now."""
     cls.__name__ = name
     cls.__qualname__ = core["__qualname__"]
     if [*map(id, cls.__bases__)] != [*map(id, bases)]:
@@ -257,9 +257,8 @@ def _new_class(meta: Any, name: str, bases: tuple[type, ...], core: dict[str, An
         own, *rest = meta.mro(cls)
         return [own, _Quiet, *rest]
 
-    # `type.__new__` calls `__init_subclass__` of the next class in the method resolution order. A
-    # temporary metaclass makes `_Quiet` the next class, and the `__init_subclass__` of `_Quiet`
-    # does nothing.
+    # `type.__new__` calls the `__init_subclass__` of the next class in the method resolution order.
+    # A temporary metaclass puts `_Quiet` there, whose `__init_subclass__` does nothing.
     make: Any = type.__new__
     cls: Any = make(make(type(meta), meta.__name__, (meta,), {"mro": mro}), name, bases, dict(core))
     type.__setattr__(cls, "__class__", meta)
@@ -286,10 +285,9 @@ def _new_plain_class(name: str, bases: tuple[type, ...], core: dict[str, Any]) -
 
 
 def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any]) -> type:
-    """Make a class while no `__init_subclass__` of its bases has an effect.
+    """Make a class, but let no `__init_subclass__` of its bases run.
 
-    During that time, the `__init_subclass__` that would run is replaced by a method that does
-    nothing.
+    A method that does nothing takes its place meanwhile.
     """
     order = [cls for base in bases for cls in base.__mro__]
     hears = next(cls for cls in order if "__init_subclass__" in vars(cls))
@@ -297,8 +295,8 @@ def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any])
     try:
         type.__setattr__(hears, "__init_subclass__", vars(_Quiet)["__init_subclass__"])
     except TypeError:
-        # The base is written in C, and its `__init_subclass__` needs no arguments, so Python may
-        # call that method.
+        # The base class is written in C. Python may call its `__init_subclass__`, which takes no
+        # arguments.
         return type.__new__(type, name, bases, dict(core))
     try:
         return type.__new__(type, name, bases, dict(core))
@@ -307,12 +305,12 @@ def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any])
 
 
 def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any], Any]) -> None:
-    """Set those attributes of a class that are missing here or that the sender has changed."""
+    """Set the attributes of a class that are missing here or that the sender has changed."""
     attributes, others, abstracts, reducer = state
     arrived = _arrived.get(cls)
     if arrived is None:
-        # This process has defined the class, and sent it: the attributes that the class has in this
-        # process stay.
+        # The class comes back to the process that defined it. Its attributes stay as they are in
+        # this process.
         return
     new = not arrived
     missing = _unset
@@ -382,7 +380,7 @@ def _members(cls: Any) -> dict[str, object]:
 def make_member(
     cls: Any, name: str | None, value: Any, base: Any, arguments: tuple[object, ...]
 ) -> object:
-    """Return the enum's member of this name; if it is missing, make one without attributes."""
+    """Return the enum's member with this name; if there is none, make one without attributes."""
     known: object = None
     if value is None:
         known = _members(cls).get(name or "")
@@ -401,11 +399,10 @@ def fill_member(member: Any, state: dict[str, object]) -> None:
 
 
 def begin_forked() -> None:
-    """Record the attributes of the classes that this forked worker has from its caller."""
+    """Record the attributes of the classes that this worker has from its caller by a fork."""
     for cls, arrived in _arrived.items():
-        # The caller of this worker may itself be a worker that has received some of these classes
-        # from a caller. Attributes that this worker's caller sends from now on are newer than those
-        # that this worker has.
+        # The caller may be a worker itself, and may have some of these classes from its own caller.
+        # So the attributes count as old: those that the caller sends from now on are newer.
         _arrived.set(cls, dict.fromkeys(arrived, OLDEST))
     for cls, sent in _sent.items():
         _arrived.set(cls, {name: serial for name, (_, serial) in sent.items()})
@@ -413,6 +410,6 @@ def begin_forked() -> None:
 
 
 def note(cls: type, role: Role) -> None:
-    """Record the attributes of a class: a worker that is about to be forked will have them."""
+    """Record the attributes of a class, before a worker is forked that will have them."""
     _key(cls)
     _serials_of(cls, role)

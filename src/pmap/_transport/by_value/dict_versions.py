@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     Read: TypeAlias = Callable[[dict[Any, Any]], int]
 
-# CPython's dicts have a version number in Python `_FIRST` and in later versions before `_BEFORE`.
+# Python `_FIRST` and later versions before `_BEFORE` keep a version number in each dict.
 _FIRST, _BEFORE = (3, 11), (3, 14)
 
 
 def _reader() -> Read | None:
-    """Return the function that reads the version of a dict, or None if there is no version here."""
+    """Return a function that reads a dict's version; None if this Python has no versions."""
     if sys.implementation.name != "cpython" or not _FIRST <= sys.version_info[:2] < _BEFORE:
         return None
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
@@ -31,7 +31,7 @@ def _reader() -> Read | None:
         from ctypes import c_ssize_t, c_uint64, sizeof
     except (ImportError, OSError, MemoryError):  # `ctypes` is missing or cannot be used
         return None
-    # In the memory of a dict the version stands behind the object header and the count of entries.
+    # In the memory of a dict, the version comes after the object header and the number of entries.
     place = object.__basicsize__ + sizeof(c_ssize_t)
 
     def read(given: dict[Any, Any]) -> int:
@@ -70,7 +70,7 @@ def is_version(read: Read) -> bool:
 
 
 class _Reader:
-    """The function that reads versions, which is found when the first version is asked for."""
+    """Finds the function that reads the version of a dict, when a version is first asked for."""
 
     read: Read | None = None
     is_found: bool = False

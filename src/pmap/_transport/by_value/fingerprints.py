@@ -37,19 +37,18 @@ if TYPE_CHECKING:
     Fingerprint: TypeAlias = object
     Digest: TypeAlias = Callable[[object], bytes]
 
-# The ids of types whose values count as unchanged if they are equal. Types are looked up by their
-# ids: a metaclass may say that its classes are equal to other classes, or may give its classes no
-# hash.
+# Ids of types. Equal values of these types count as the same value. A type is looked up by its id,
+# because a metaclass may make types equal to others, or not hashable.
 _SCALARS = frozenset(map(id, (int, bool, str, bytes, type(None))))
 _PLAIN = _SCALARS | frozenset(map(id, (float, complex)))
 # The last version of marshal's format in which the bytes do not depend on how many references an
 # object has.
 _VERSION = 2
-# A newer version of marshal's format, which takes half the time for texts. Equal bytes in version 4
-# mean equal values, but equal values may have different bytes.
+# A newer version of marshal's format; writing texts in it takes half the time. Equal bytes in
+# version 4 mean equal values, but equal values may have different bytes.
 _SWIFT = 4
-# Attributes of a class that are not sent with its other attributes: Python makes them for each
-# class, or they are sent in another way.
+# Attributes of a class that are not sent as its attributes: Python makes them anew, or they travel
+# separately.
 _NOT_SENT = frozenset(
     ("__dict__", "__weakref__", "_abc_impl", "__module__", "__qualname__", "__slots__", "__class__")
 )
@@ -69,19 +68,15 @@ _QUICK = 1 << 14
 _PIECE = 1 << 18
 # If marshal has written this many bytes or more, version 4 of its format is tried, too.
 _LARGE = 1 << 18
-# If a dict has this many entries or more, its version is looked at before its contents. The version
-# is read by `ctypes`, and the import of `ctypes` takes about as long as one look at this many
-# entries.
+# If a dict has this many entries or more, its version number is read, before its contents are
+# examined. Reading it needs `ctypes`, whose import takes as long as examining so many entries.
 _MANY = 100_000
 # How many levels of nested containers are searched for values that are not plain.
 _DEEPEST = 4
 
 
 class _Same:
-    """The fingerprint (what is compared later) of a value that is compared by identity.
-
-    It does not keep the value alive.
-    """
+    """Shows later whether a name still has the same object as its value; does not keep it alive."""
 
     __slots__ = ("place", "reference")
 
@@ -92,14 +87,14 @@ class _Same:
         try:
             self.reference = ref(given)
         except TypeError:
-            # The value allows no weak reference, but it is part of an object that lives as long as
-            # this fingerprint.
+            # The value allows no weak reference. But it is part of an object that lives as long as
+            # this record, so its id stays its own.
             self.reference = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Same) or self.place != other.place:
             return False
-        # If the weak reference is dead, another object may have the address of the value now.
+        # If the weak reference is dead, another object may have the address now.
         return self.reference is None or self.reference() is not None
 
     def __hash__(self) -> int:
@@ -112,8 +107,8 @@ class _Plain:
     __slots__ = ("hash", "kind", "size", "swift", "version")
 
     def __init__(self, value: Any, version: int | None = None) -> None:
-        # If the value is a large dict of scalars: the version that the dict had before the dict was
-        # examined. If the dict has changed since then, the next call finds another version.
+        # For a large dict of scalars: the dict's version number, read before its contents were
+        # examined. If the dict changes meanwhile, the next comparison finds another number.
         self.version = version
         begin = perf_counter()
         data = marshal.dumps(value, _VERSION)
@@ -129,9 +124,9 @@ class _Plain:
     def _swift(value: Any, took: float) -> tuple[int, int] | None:
         """Return length and hash of what marshal writes for a value in version 4 of its format.
 
-        None means that version 4 takes longer than version 2 for this value. Version 4 takes longer
-        if many parts of the value are referred to elsewhere, too: marshal looks up each such part
-        among the objects that it has written.
+        None means that version 2 is faster for this value: many parts of the value are referred to
+        elsewhere, too: in version 4, marshal looks up each such part among those that it has
+        written.
         """
         begin = perf_counter()
         data = marshal.dumps(value, _SWIFT)
@@ -168,9 +163,9 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
         before: the fingerprint of an earlier value of the same name, which may be the same value.
     """
     if type(before) is _Plain and before.kind is type(value):
-        # The earlier value was plain (numbers, texts and containers of these). If the present value
-        # is not plain, marshal refuses it in nearly all cases. So the value is not searched for
-        # parts that are not plain.
+        # The earlier value was plain (numbers, texts, containers of these), so this one probably
+        # is, too. marshal refuses nearly all other values, so this code does not search the value
+        # first.
         version = None if before.version is None else version_of(untyped(value))
         if version is not None and version == before.version:
             return before
@@ -183,8 +178,8 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
             pass
         else:
             if now == before:
-                # The value is unchanged. Only the reference counts of the value's parts have
-                # changed. The bytes of version 4 of marshal's format depend on these counts.
+                # The value is unchanged, though the bytes in marshal's version 4 differ: they
+                # depend on how many references the parts of the value have.
                 before.swift = now.swift
             return now
     return _of(value, digest, ())
@@ -228,21 +223,20 @@ def sendable_form(fingerprint: Fingerprint) -> tuple[int, int] | bytes | None:
 
 
 def is_identity(fingerprint: Fingerprint) -> bool:
-    """Return whether a value with this fingerprint is compared by its identity only."""
+    """Return whether only the identity of a value with this fingerprint is compared."""
     return type(fingerprint) is _Same
 
 
 def is_scalar(value: object) -> bool:
-    """Return whether `value` can never change, so that the same object is the same value."""
+    """Return whether only the identity of a value with this fingerprint is compared."""
     return id(type(value)) in _SCALARS
 
 
 def shape_of(given: Any) -> tuple[object, ...] | None:
-    """Return all that can change of a simple function; None if the function is not simple.
+    """Return all parts of a simple function that can change; None if the function is not simple.
 
     If the result is equal to an earlier one, the function has not changed. A function with
-    defaults, attributes, annotations or a closure is not simple: defaults, attributes and so on
-    need fingerprints of their own.
+    defaults, attributes, annotations or a closure is not simple.
     """
     if given.__defaults__ or given.__kwdefaults__ or given.__closure__ or given.__dict__:
         return None
@@ -285,7 +279,7 @@ def _of(given: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprin
 
 
 def untyped(value: Any) -> Any:
-    """Return `value`; a type checker knows nothing about the type of the result."""
+    """Return `value` with an unknown type, for type checkers."""
     return value
 
 
@@ -329,7 +323,7 @@ def _of_part(value: object, digest: Digest, inside: tuple[object, ...]) -> Finge
 
 
 def _about(cls: type) -> Fingerprint:
-    """Return those parts of a class itself that are compared: names, bases, registrations."""
+    """Return what is compared of a class besides its attributes: names, bases, registrations."""
     bases = [id(base) for base in cls.__bases__]
     others = [id(other) for other in (*registered(cls), *registered_with(cls), reducer_of(cls))]
     return cls.__name__, cls.__qualname__, bases, others
@@ -350,7 +344,8 @@ def registered(cls: type) -> list[type]:
         return []
     import abc
 
-    # `abc._get_dump` is private, but nothing public does this; cloudpickle calls it, too.
+    # `abc._get_dump` is private, but no public function returns these classes. cloudpickle calls
+    # it, too.
     private: Any = abc
     others: list[type] = []
     for reference in private._get_dump(cls)[0]:
@@ -365,10 +360,10 @@ _HOMES_OF_ABSTRACT = ("_collections_abc", "numbers", "os", "io", "contextlib")
 
 
 class _Registrations:
-    """Which classes of the program are registered with the standard library's abstract classes."""
+    """Tells with which abstract classes of the standard library a class is registered."""
 
-    # The value that `abc.get_cache_token` returned last; the function returns another value after
-    # each registration of a class with an abstract class.
+    # What `abc.get_cache_token` returned last. It returns another value after each registration of
+    # a class with an abstract class.
     token: object = None
     found: tuple[tuple[Callable[[], object], type], ...] = ()
 
@@ -413,9 +408,9 @@ def _attributes(
 
 
 def _version_of_scalars(given: object) -> int | None:
-    """Return the version of a large dict of scalars, which changes whenever the dict changes.
+    """Return the version number of a large dict of scalars, which changes with the dict.
 
-    None for any other value, and if this interpreter keeps no versions.
+    None for any other value, and on a Python without such numbers.
     """
     kind, value = type(given), untyped(given)
     if kind is not dict or len(value) < _MANY:
@@ -425,7 +420,8 @@ def _version_of_scalars(given: object) -> int | None:
     version = version_of(value)
     first = _object(next(iter(value.values()), None))
     if version is None or id(type(first)) not in _PLAIN:
-        # The dict has no version, or its first value shows that not all values are scalars.
+        # This Python has no versions of dicts, or the first value shows that the dict does not only
+        # have scalars.
         return None
     kinds = {*map(id, map(type, value)), *map(id, map(type, value.values()))}
     return version if kinds <= _PLAIN else None
@@ -460,9 +456,9 @@ def digest_of(parts: Iterable[Any]) -> bytes:
         if view.nbytes < _QUICK:
             digest.update(view)
         else:
-            # Python's hash of bytes is several times faster than the digest, has 64 bits, and
-            # depends on a secret of this process. A view of memory can be hashed only if the object
-            # with the memory can be. An array of NumPy cannot, so each piece is copied.
+            # Python's hash of bytes is several times faster than the digest. A view of memory can
+            # be hashed only if its owner can, and an array of NumPy cannot. So each piece is
+            # copied.
             octets = view.cast("B")
             hashes = [
                 hash(bytes(octets[start : start + _PIECE]))

@@ -43,10 +43,10 @@ class FullPickler(cloudpickle.Pickler):
 
 
 def _with_its_file(code: CodeType, reduced: tuple[object, ...]) -> tuple[object, ...]:
-    """Return what cloudpickle reduces `code` to, with the name of the code's file put back.
+    """Return what cloudpickle writes for the code object `code`, but with its file's name.
 
-    From 3.1.3 on cloudpickle writes ``<dynamic-code>`` in place of the file's name. A traceback
-    from a worker would then show no line of the function, and would not say in which file to look.
+    From 3.1.3 on cloudpickle writes ``<dynamic-code>`` in place of the name. A traceback from a
+    worker would then show no line of the function, and would not say in which file to look.
     """
     make, arguments = reduced
     assert isinstance(arguments, tuple)

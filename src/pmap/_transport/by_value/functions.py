@@ -1,8 +1,8 @@
-"""Functions that a pickle calls to make the caller's functions again.
+"""Functions that pickles call to make a function again in the receiver.
 
 A worker that was forked from the caller has the caller's functions already, for example in classes,
-tables and closures. When such a function arrives in such a worker, the worker keeps the function
-object that it has, and sets in this object only what the caller has changed since the fork.
+tables and closures. If such a function arrives, the worker keeps its own function object, and sets
+only what the caller has changed since the fork.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from types import CellType
     from typing import Any
 
-# Functions that return whether two values are equal, as far as a receiver can tell. The module
-# `sent_names` adds one function; a worker that was forked from the caller has this function, too.
+# Functions that return whether two values are equal. The module `sent_names` adds one in the
+# caller; a worker that was forked from the caller has it, too.
 compare_values: list[Callable[[object, object], bool]] = []
-# For each function that this worker has from the fork and that arrives at this moment, by the
-# function's id: the closure that was sent.
+# While a function arrives that this worker has from the fork already: the closure that was sent, by
+# the id of the function.
 _closures: dict[int, tuple[CellType, ...] | None] = {}
 
 
@@ -51,20 +51,20 @@ def make_function(
 def make_function_alone(
     data: Any, space: dict[str, Any], closure: tuple[CellType, ...] | None
 ) -> FunctionType:
-    """Return a function as `make_function` does; its globals `space` belong to no module."""
+    """Return a function as `make_function` does; no module has its globals, the dict `space`."""
     space.setdefault("__builtins__", __builtins__)
     code = marshal.loads(data) if type(data) is bytes else data
     return FunctionType(code, space, code.co_name, None, closure)
 
 
 def fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
-    """Give a function its attributes. Loading `state` has imported the modules in `state`."""
+    """Give a function its attributes; loading `state` has imported the modules in it."""
     slots, attributes, own, _ = state
     if id(function) in _closures:
         _fill_inherited(function, slots, attributes)
         return
     function.__dict__.update(attributes)
-    # The dict `own` has entries only if the globals of the function belong to no module.
+    # `own` has the globals of the function if no module has these globals; otherwise it is empty.
     if own:
         function.__globals__.update(own)
     for name, value in slots.items():
@@ -87,13 +87,14 @@ def _fill_inherited(
             if not _is_same(cell.cell_contents, sent.cell_contents):
                 cell.cell_contents = sent.cell_contents
         except ValueError:
-            # One of the two cells is empty. The cell that was sent may be empty only for now: if
-            # its contents refer to the function, they are loaded after the function.
+            # One of the two cells of a closure is empty. If it is the cell that was sent, it may
+            # get its contents later: contents that refer to the function are loaded after the
+            # function.
             continue
 
 
 def _is_same(own: object, sent: object) -> bool:
-    """Return whether `own`, a value from the fork, equals `sent`, the caller's present value."""
+    """Return whether `own`, a value from the fork, equals `sent`, the caller's value now."""
     return own is sent or any(compare(own, sent) for compare in compare_values)
 
 

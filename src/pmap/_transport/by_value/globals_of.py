@@ -1,8 +1,8 @@
-"""Facts that are read from Python's own structures, above all which globals a function uses.
+"""Facts that are read from Python's internal structures, above all which globals a function uses.
 
-The layout of bytecode changes from version to version of Python. So this module reads bytecode only
-on interpreters with which this module was tested. On other interpreters it asks `dis`, the
-disassembler of the standard library, which takes longer to import.
+The layout of bytecode changes from version to version of Python. So this module reads bytecode
+itself only in the versions with which it was tested. In others it uses the standard module `dis`,
+which takes longer to import.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from types import FunctionType
     from typing import Any
 
-# The interpreters whose bytecode this module can read: tests/property/test_by_value.py passes with
-# each of them.
+# The versions of Python whose bytecode this module can read: tests/property/test_by_value.py passes
+# with each of them.
 _KNOWN = frozenset(("cpython", 3, minor) for minor in range(11, 16))
 _IS_KNOWN = (sys.implementation.name, *sys.version_info[:2]) in _KNOWN
 
@@ -37,10 +37,7 @@ _HEAP_TYPE = 1 << 9
 
 
 def is_made_by_a_program(cls: type) -> bool:
-    """Return whether a class statement, or a call that does the same, made `cls`.
-
-    If not, code in C has made `cls`.
-    """
+    """Return whether a class statement, or a call like it, made `cls`, and not code in C."""
     flags: int = vars(type)["__flags__"].__get__(cls)
     return bool(flags & _HEAP_TYPE)
 
@@ -117,7 +114,8 @@ def named_in(annotations: object) -> set[str]:
             try:
                 code = compile(text, "annotation", "eval")
             except (SyntaxError, ValueError):
-                # The annotation is a text, but no Python expression, so it has no names.
+                # The annotation is a text, but no expression of Python, so there are no names in
+                # it.
                 continue
             names.update(code.co_names)
             waiting += [inner for inner in code.co_consts if isinstance(inner, str)]

@@ -101,8 +101,8 @@ def reduce_shared(role: Role, obj: object, kind: type) -> Any:
     return NotImplemented if kind.__module__.startswith(_LIBRARY) else None
 
 
-# Modules with classes whose objects have file descriptors, as plain ints, among their attributes.
-# Such objects cannot be sent.
+# Modules with classes whose objects keep file descriptors as plain ints. Such objects cannot be
+# sent.
 _WITH_NUMBERS = frozenset(
     {
         *("multiprocessing.popen_fork", "multiprocessing.popen_spawn_posix"),
@@ -135,7 +135,7 @@ def _by_the_library(role: Role, given: Any, home: str, reducer: Callable[[Any], 
         # The object is a `functools.partial` or a method, which pickle itself can write.
         return None
     if home == "sharedctypes" and not hasattr(given, "_wrapper"):
-        return None  # an object of ctypes outside of shared memory is not shared
+        return None  # an object of ctypes that is not in shared memory
     same = role.identity(given)
     if same is not None:
         return same
@@ -172,9 +172,9 @@ def is_semaphore(obj: object) -> bool:
 
 
 def is_nameless(error: BaseException | None) -> bool:
-    """Return whether pickling failed with `error` because a lock has no name.
+    """Return whether `error` says that pickling failed because a lock has no name.
 
-    True if there is no `error` to look at.
+    Return True if `error` is None.
     """
     return error is None or isinstance(error, NamelessError)
 
@@ -190,7 +190,7 @@ def _semaphore(role: Role, given: Any) -> Any:
 
 
 def _registry() -> dict[tuple[int, int, object], object]:
-    """Return `multiprocessing`'s registry of objects that forked processes inherit.
+    """Return `multiprocessing`'s registry of the objects that forked processes inherit.
 
     The key of an object is its number in the registry, its id, and a function.
     """
@@ -206,23 +206,23 @@ def _number_of(given: object) -> int | None:
 
 
 def next_number() -> int:
-    """Return a number greater than that of every object in the registry of inherited objects.
+    """Return a number above those of all objects now in the registry of `multiprocessing`.
 
-    No object gets this number later.
+    Later objects have higher ones.
     """
     util: Any = sys.modules.get("multiprocessing.util")
     return 0 if util is None else next(util._afterfork_counter)
 
 
 class _Forks:
-    """Which objects in the registry of `multiprocessing` this worker has inherited at its fork."""
+    """Tells which objects in the registry of `multiprocessing` this worker has from its fork."""
 
-    # A forked worker has those objects in the registry of `multiprocessing` whose numbers are lower
-    # than this; 0: this process is no forked worker.
+    # A forked worker has inherited the objects with lower numbers than this from the registry of
+    # `multiprocessing`. In other processes this is 0.
     newest = 0
 
     def begin(self) -> None:
-        """Record that this worker has inherited all objects that are in the registry now."""
+        """Record that this worker has inherited all objects now in `multiprocessing`'s registry."""
         self.newest = next_number()
 
 
@@ -240,9 +240,8 @@ def inherited(number: int) -> object:
 
 # --- shared memory of multiprocessing ------------------------------------------------------------
 
-# Shared memory of `multiprocessing` that this process has mapped, by device and inode of its file.
-# Memory that arrives twice is mapped once. If memory that this process has sent comes back, the
-# process uses the object that it sent.
+# Shared memory of `multiprocessing` that this process has mapped, by device and inode. So memory
+# that arrives twice is mapped once, and memory that comes back is the object that was sent.
 _arenas: dict[tuple[int, int], Any] = {}
 
 

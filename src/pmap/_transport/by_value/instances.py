@@ -13,7 +13,8 @@ TYPE_CHECKING = False  # `typing` is not imported here: workers start faster wit
 if TYPE_CHECKING:
     from typing import Any
 
-# The attributes that `logging` gives to each logger. Those of the receiver's own logger count.
+# The attributes that `logging` gives to each logger. They are not sent: the receiver's logger has
+# its own.
 _OF_LOGGING = frozenset(
     {
         *("name", "level", "parent", "propagate", "handlers", "disabled", "filters", "manager"),
@@ -40,7 +41,7 @@ def reduce_instance(role: Role, obj: object, kind: type) -> Any:
 
 
 def says_how(kind: type) -> bool:
-    """Return whether the program's own class statements define how `kind` is pickled."""
+    """Return whether a class statement of the program says how objects of `kind` are pickled."""
     for cls in kind.__mro__:
         for name in ("__reduce_ex__", "__reduce__"):
             if name in vars(cls):
@@ -72,8 +73,8 @@ def _with_its_real_class(obj: object, kind: type) -> Any:
 def _reduce_logger(given: object) -> Any:
     """Return what pickle is to write for a logger of a class of the script.
 
-    None means that the class says itself how it is pickled, or that `logging` does not know the
-    logger by its name.
+    None means that the class itself says how its objects are pickled, or that `logging` does not
+    know the logger by its name.
     """
     logger: Any = given
     kind: Any = type(given)
@@ -88,7 +89,7 @@ def _reduce_logger(given: object) -> Any:
 
 
 def make_logger(kind: type, name: str) -> Any:
-    """Return this process's logger of that name, which is of the class `kind` from now on."""
+    """Return this process's logger with this name, after making `kind` its class."""
     import logging
 
     logger: Any = logging.getLogger(name)

@@ -29,9 +29,8 @@ else:
     Method = object
 
 _Cached = type(functools.lru_cache(lambda: None))
-# Names of types. Of an object of such a type, pickle writes only the name, which is of no use to a
-# process that cannot import the object's module. Each such object has an attribute with the name of
-# its module.
+# Names of types of which pickle writes an object as a name only. A process that cannot import the
+# object's module cannot use the name. Each object has an attribute with the name of its module.
 _NAMED = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType")
 
 
@@ -99,8 +98,8 @@ def make_cached(function: Any, maxsize: int | None, typed: bool, address: int | 
 def _key_by_comparison(_: Role, given: Any, kind: type) -> Any:
     import gc
 
-    # The key object that `functools.cmp_to_key` makes contains a comparison function, but not as an
-    # attribute: only the garbage collector shows this function.
+    # A comparison function is inside the key object that `functools.cmp_to_key` makes, but is no
+    # attribute of it. Only the garbage collector can show it.
     parts = [part for part in gc.get_referents(given) if part is not kind]
     return (functools.cmp_to_key, tuple(parts)) if len(parts) == 1 else None
 
@@ -125,8 +124,8 @@ def _weak(given: Any, kind: Any) -> Any:
     return None
 
 
-# In the sender, other objects keep alive what a weak reference refers to. These other objects may
-# be missing in the receiver. So in the receiver the weak reference itself keeps its object alive.
+# A weak reference arrives alone, so nothing else in the receiver may keep its object alive. So the
+# received reference keeps the object alive.
 
 
 def make_weak(kind: Any, contents: Any) -> Any:
@@ -195,7 +194,7 @@ def _is_in_memory(given: Any) -> bool:
     return type(given).__name__ in ("BytesIO", "StringIO")
 
 
-# --- objects that are known by their identity ----------------------------------------------------
+# --- objects that are compared by identity -------------------------------------------------------
 
 
 def _mark(obj: object) -> Any:
@@ -236,8 +235,8 @@ def _evaluated(given: Any, name: str) -> Any:
     try:
         return getattr(given, name, None)
     except Exception:
-        # The evaluation may use a name that does not exist. A program that is not type-checked can
-        # do without the attribute.
+        # Computing the attribute may use a name that exists only for type checkers. A program that
+        # runs can do without such an attribute.
         return None
 
 
@@ -245,14 +244,14 @@ def _alias(given: Any) -> Any:
     if given.__type_params__:
         arguments = given.__name__, _evaluated(given, "__value__"), given.__type_params__
         return make_alias, (type(given), *arguments, given.__module__)
-    # The value is set after pickle has put the alias itself into the memo, because the value may
-    # refer to the alias.
+    # The value may refer to the alias. So pickle writes the alias first, and sets its value
+    # afterwards.
     state = (_evaluated(given, "__value__"),)
     return make_simple_alias, (given.__name__, given.__module__), state, None, None, fill_alias
 
 
-# For each type alias that was made in this process and has no value yet, by the id of the alias:
-# the list from which the alias will take its value.
+# The type aliases that this process has made and whose value has not arrived yet, by id. For each,
+# a list into which the value is put when it arrives.
 _values: dict[int, list[Any]] = {}
 
 
@@ -275,7 +274,7 @@ def make_new_type(name: str, module: str, base: Any) -> Any:
     """Return a `typing.NewType`, made from its parts."""
     from typing import NewType
 
-    new_type: Any = NewType  # type checkers want the name to be a literal
+    new_type: Any = NewType  # type checkers want a literal as the name
     made: Any = new_type(name, base)
     made.__module__ = module
     return _as_forked(made, ("__supertype__",))
@@ -303,10 +302,10 @@ def make_variable(
 
 
 def _as_forked(made: Any, attributes: tuple[str, ...]) -> Any:
-    """Return the object equal to `made` that this worker has from its caller by the fork, if any.
+    """Return the object that equals `made` and that this worker has from its caller by a fork.
 
-    Otherwise return `made`. Classes that the worker has from its caller refer to the caller's
-    object, and not to `made`.
+    If there is none, return `made`. The classes that came with the fork refer to the object from
+    the fork.
     """
     own: Any = arriving.had_at_fork(made.__module__, made.__name__)
     if type(own) is not type(made):
@@ -333,8 +332,8 @@ def _forward_reference(role: Role, given: Any, kind: type) -> Any:
     cells: Any = given.__cell__
     if hasattr(cells, "pop"):
         cells = dict(cells)
-        # A forward reference belongs to a class, which has the namespace of the class statement: so
-        # the cell with that namespace is not sent.
+        # A forward reference in a class has a cell with the namespace of the class statement. This
+        # cell is not sent.
         cells.pop("__classdict__", None)
     kinds = given.__forward_is_argument__, given.__forward_is_class__
     made = kind, given.__forward_arg__, given.__forward_module__, *kinds
@@ -353,7 +352,7 @@ def make_forward_reference(
 
 
 def fill_forward_reference(reference: Any, state: tuple[Any, Any, Any, Any]) -> None:
-    """Give a forward reference its owner, and the places where its names are looked up."""
+    """Give a forward reference its owner, and the namespaces in which its names are looked up."""
     owner, where, cells, extra = state
     reference.__owner__ = owner
     reference.__globals__ = None if where is None else arriving.namespace(*where)
@@ -368,8 +367,8 @@ def _lazy_import(_: Role, given: object, kind: type) -> Any:
     """
     import gc
 
-    # The repr of a lazy import shows a path. For ``import a.b`` the path is the module that is
-    # imported; for ``from a import b`` the path leads to the object that is bound.
+    # The repr of a lazy import shows a dotted path. For ``import a.b`` the path is the module that
+    # is imported; for ``from a import b`` the last part of the path is the name of the object.
     path = repr(given).split("'")[1]
     if any(type(part) is kind for part in gc.get_referents(given)):
         module, _dot, name = path.rpartition(".")
@@ -378,9 +377,9 @@ def _lazy_import(_: Role, given: object, kind: type) -> Any:
 
 
 def _sentinel(role: Role, given: Any, kind: type) -> Any:
-    """Return what pickle is to write for a sentinel of Python 3.15: one object in each process.
+    """Return what pickle is to write for a sentinel of Python 3.15, of which each process has one.
 
-    None means that other processes can import the sentinel's module, and so find the sentinel.
+    None means that other processes find the sentinel by importing its module.
     """
     home = given.__module__
     if travels_by_name(home):
@@ -432,15 +431,15 @@ def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
     key = _keys.setdefault(variable, os.urandom(16).hex())
     _by_key.setdefault(key, variable)
     try:
-        # In an empty context no variable is set, so `get` returns the variable's own default.
+        # In an empty context no variable has a value, so `get` returns the variable's own default.
         default: tuple[object, ...] = (Context().run(variable.get),)
     except LookupError:
         default = ()
     return from_key, (key, variable.name, default)
 
 
-# For each context variable that is no module's global, by its name: a module, and the function of
-# that module that sets the variable if the variable has no value.
+# Context variables that are a global of no module, by name. For each: a module, and the name of a
+# function in it that gives the variable a value.
 _HIDDEN = {"decimal_context": ("decimal", "getcontext"), "numpy.ufunc.extobj": ("numpy", "seterr")}
 
 
@@ -467,7 +466,7 @@ def _find(variable: ContextVar[Any]) -> tuple[str, str] | None:
     None means that the context variable is no such global.
     """
     if variable in _keys:
-        # The variable was looked for before, in vain, and a search takes long.
+        # An earlier search did not find the variable in any module, and a search takes long.
         return None
     for name, module in list(sys.modules.items()):
         if travels_by_name(name):

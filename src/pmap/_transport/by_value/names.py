@@ -37,23 +37,25 @@ if TYPE_CHECKING:
     from .namespaces import Namespace
     from .sent_names import Key
 
-# How many units may form a chain of references; a new worker loads all units of a chain.
+# Pickled data may refer to values in data that was sent before, and so on. This is the greatest
+# length of such a chain: a new worker has to load all of the chain.
 _LONGEST_CHAIN = 200
 
 
 class Needs(CallNames):
-    """The names that one call needs, each with the value that it has when it is first needed.
+    """Finds the global names that a call needs, and their values when they are first needed.
 
-    The object also tells picklers what to write for the call's function and items.
+    It also tells picklers what to write for the function and the items of the call.
     """
 
     def __init__(self, sent_names: SentNames) -> None:
         super().__init__(sent_names)
-        # Some locks in the call's pickles exist only in forked workers. This is the highest number
-        # that one of these locks has in the registry of `multiprocessing`; -1: there are none.
+        # Only forked workers have some locks in the call's pickles, and only if they were forked
+        # after the lock was made. This is the highest number of such a lock in the registry of
+        # `multiprocessing`; -1: there is none.
         self.newest: int = -1
-        # Whether the function of the call is pickled now, and not an item. Items are always sent as
-        # copies, because the program may change their objects between two items.
+        # Whether the function of the call is being pickled, and not an item. Objects in an item are
+        # always sent as copies: the program may change them between two items.
         self.packs_function = False
         self._strict: set[Key] = set()
         self._is_discarded = False
@@ -61,7 +63,7 @@ class Needs(CallNames):
     # --- methods that a pickler calls ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Return a reference to a function or class that workers have; else None."""
+        """Return a reference to a function or class if workers have it; else None."""
         where = namespace_of(space)
         by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:
@@ -78,11 +80,11 @@ class Needs(CallNames):
                 if self.sent_names.inherits:
                     return arriving.at_home, (where.number, where.name, name)
                 raise UnsentNameError(name, known.unsent)
-        # The global name has another value by now, or the object was sent under another name.
+        # The name has another value now, or the object was sent under another name.
         return self.reference(obj)
 
     def reference(self, obj: object) -> Any:
-        """Return a reference to the definition `obj` if it was sent under any name; else None."""
+        """Return a reference to the function or class `obj` if it was sent under any name."""
         known = self.held.get(id(obj))
         if known is None or known.held is not obj or known.unsent is not None:
             return None
@@ -92,7 +94,7 @@ class Needs(CallNames):
         return {space for space, _ in self.names}
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
-        """Record that a function looks up these global names, so that they are sent."""
+        """Record that a function looks up these global names, so that their values are sent."""
         where = self._namespace_to_send(space)
         if where is not None:
             keys = [(where, name) for name in names]
@@ -101,7 +103,7 @@ class Needs(CallNames):
                 self._strict.update(keys)
 
     def inherited(self, number: int) -> Any:
-        """Return a reference to a lock that only forked workers have; record the lock's number."""
+        """Return a reference to a lock that only forked workers have; record its number."""
         found = super().inherited(number)
         if found is not None:
             self.newest = max(self.newest, number)
@@ -122,12 +124,12 @@ class Needs(CallNames):
         return arriving.definition, (known.version,)
 
     def global_container(self, obj: object) -> Any:
-        """Override the method `Role.global_container` of a pickler's role."""
+        """Return a reference to `obj`, a list or the like, if it is a global that was sent."""
         known = self.named(obj) if self.packs_function else None
         return None if known is None else (arriving.definition, (known.version,))
 
     def shared(self, handle: Any) -> Any:
-        """Return a reference to the handle of a shared value; the value itself goes in a unit."""
+        """Return a reference to a handle that `share` has made; its value is sent separately."""
         key = SHARES, handle.name
         self.resolve([key])
         known = self.names[key]
@@ -135,7 +137,7 @@ class Needs(CallNames):
             raise known.unsent
         return arriving.definition, (known.version,)
 
-    # --- names and versions of the call ---
+    # --- names of the call, and their values ---
 
     def resolve(self, keys: Iterable[Key]) -> None:
         """Record that the call needs these names and the names they use; pickle new values."""
@@ -153,7 +155,7 @@ class Needs(CallNames):
                 waiting += known.needs
             elif value is not arriving.ABSENT or key in self.sent_names.known:
                 fresh.append(key)
-            # Nothing is sent: the name is a builtin, or an initializer defines the name in the
+            # There is no value to send: the name is a builtin, or an initializer sets it in the
             # worker.
             else:
                 self.absent.add(key)
@@ -166,8 +168,9 @@ class Needs(CallNames):
         shared = self.common()
         again: set[Key] = set()
         if any(known.unit.chain >= _LONGEST_CHAIN for known, _ in shared):
-            # The chain of units is too long. So the names in `again` are pickled once more,
-            # together with the changed names, in a unit that starts a new chain.
+            # Pickled data refers to earlier data, and the chain of such references is too long. So
+            # the values of the names in `again` are pickled once more, together with the changed
+            # ones, without references to earlier data.
             again = {known.key for known, _ in shared}
             for key in again:
                 del self.names[key]
@@ -188,7 +191,7 @@ class Needs(CallNames):
                     # Cloudpickle pickles the value, or raises an error that says why it cannot.
                     light = False
                 elif not careful:
-                    # From now on, attributes of classes that cannot be pickled are left out.
+                    # Only now are attributes of classes left out if they cannot be pickled.
                     careful = True
                 else:
                     unsent[error.key] = error.why
@@ -208,7 +211,7 @@ class Needs(CallNames):
                 raise UnsentNameError(key[1], known.unsent) from known.unsent
 
     def has(self, function: object) -> bool:
-        """Return whether workers can find this function of the script by its name."""
+        """Return whether a worker that has imported the script finds this function by its name."""
         if not isinstance(function, FunctionType):
             return False
         where = namespace_of(function.__globals__)
@@ -224,14 +227,13 @@ class Needs(CallNames):
                 return False
         for key, known in [*self.names.items()]:
             value = key[0].dict.get(key[1], arriving.ABSENT)
-            # `known.constant is not value` is what `is_current` would check for a value that can
-            # never change. To call `is_current` for each such value would take longer than all else
-            # here.
+            # This comparison of identities suffices for a value that can never change. A call of
+            # `is_current` for each such value would take longer than everything else here.
             if known.constant is not value and not known.is_current(value):
                 return False
         return True
 
     def invalidate(self) -> None:
-        """Record that a worker could not load a unit: the next call sends its names again."""
+        """Record that a worker could not load some values; the next call sends them again."""
         self._is_discarded = True
         self.sent_names.forget(self.units)

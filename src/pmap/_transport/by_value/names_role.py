@@ -1,4 +1,4 @@
-"""A `Role` for picklers that records which names of the script their pickles need."""
+"""Finding which names of the script the pickles of a call need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .namespaces import Namespace
     from .sent_names import Key, SentNames
 
-# Names that the import system puts into a module's globals for itself. These names are never sent.
+# Names that the import system sets in a module's globals. Their values are never sent.
 NAMELESS = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
 # Global names of a module whose values are always sent.
 _OF_A_MODULE = ("__file__", "__package__", "__path__")
@@ -28,10 +28,11 @@ class NamesRole(Sender):
         super().__init__()
         self.sent_names: SentNames = sent_names
         self.forks: bool = sent_names.inherits
-        # For namespaces in which `key_in` has looked: the names by the ids of their values.
+        # For modules in which `key_in` has searched for a value: the names of the module's globals,
+        # by the ids of their values.
         self._names: dict[Namespace, dict[int, str]] = {}
-        # The namespaces about which picklers have asked this role. The set keeps these namespaces
-        # alive, so no other namespace gets their ids.
+        # The modules' globals about which picklers have asked this object. They stay alive here, so
+        # that no other dict gets their ids.
         self.seen: set[Namespace] = set()
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
@@ -65,7 +66,7 @@ class NamesRole(Sender):
         return (inherited, (number,)) if self.forks else None
 
     def key_in(self, where: Namespace, obj: object) -> Key | None:
-        """Return a name that has `obj` as its value in a namespace, or None."""
+        """Return module and name of a global whose value is `obj`; None if there is none."""
         names = self._names.get(where)
         if names is None:
             names = self._names[where] = _names_by_id(where)
@@ -73,23 +74,23 @@ class NamesRole(Sender):
         return (where, name) if name is not None and where.dict.get(name) is obj else None
 
     def _spaces(self) -> set[Namespace]:
-        """Return the namespaces of the names that this role has recorded."""
+        """Return the modules of the names that this object has recorded."""
         raise NotImplementedError
 
     def _namespace_to_send(self, space: dict[str, Any]) -> Namespace | None:
-        """Return the namespace of `space` if its names have to be sent, else None."""
+        """Return the record of the globals `space` if their values have to be sent; else None."""
         where = namespace_of(space)
         return None if where is not None and self.sent_names.has(where) else where
 
 
 def can_be_shared(value: object) -> bool:
-    """Return whether two values may both refer to `value`, so that its identity counts."""
+    """Return whether `value` can be shared by two other values, so that its identity matters."""
     kind = type(value)
     return kind.__module__ != "builtins" or kind in (list, dict, set, bytearray)
 
 
 def _names_by_id(space: Namespace) -> dict[int, str]:
-    """Return the names in a namespace, by the ids of their values."""
+    """Return the names of a module's globals, by the ids of their values."""
     return {
         id(value): name
         for name, value in [*space.dict.items()]

@@ -28,24 +28,23 @@ class Namespace:
         self.number: int = next(_numbers)
 
 
-# Each namespace, by the id of the namespace's dict. A namespace keeps its dict alive, so no other
-# dict can get this id.
+# Each module's globals that travel by value, by the id of the dict. The record keeps the dict
+# alive, so no other dict gets this id.
 _by_id: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 _by_number: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 
 
 def register(space: Namespace) -> Namespace:
-    """Add the namespace `space` to the tables of namespaces that are sent by value; return it."""
+    """Record the module's globals `space`, so that they are sent by value; return the record."""
     _by_id[id(space.dict)] = space
     _by_number[space.number] = space
     return space
 
 
 def namespace_of(space: dict[str, Any]) -> Namespace | None:
-    """Return the namespace of the globals `space`, if other processes cannot import their module.
+    """Return the record of a module's globals `space`, if other processes cannot import the module.
 
-    None means that other processes can import the module, or that `space` is no module's
-    ``__dict__``.
+    None means that other processes can import it, or that `space` is no module's ``__dict__``.
     """
     found = _by_id.get(id(space))
     if found is None:
@@ -53,22 +52,21 @@ def namespace_of(space: dict[str, Any]) -> Namespace | None:
         if not isinstance(own, str) or travels_by_name(own):
             return None
         if own not in MAIN_MODULES and getattr(sys.modules.get(own), "__dict__", None) is not space:
-            # The globals `space` contain the name of a module, but are not the `__dict__` of that
-            # module.
+            # The dict `space` names a module, but is not the `__dict__` of that module.
             return None
         found = register(Namespace(space, own))
     return found
 
 
 def namespace_of_script() -> Namespace | None:
-    """Return the namespace of the globals that the functions of the program's script have."""
+    """Return the record of the globals that the functions of the program's script have."""
     main = sys.modules.get("__main__")
     if main is None:
         return None
     space = vars(main)
     if main.__name__ == "__mp_main__":
-        # multiprocessing has run the script for a new process: the ``__dict__`` of the module is a
-        # copy of the globals that the functions have.
+        # This process is a child of multiprocessing, which has run the script in a dict of its own:
+        # the functions have that dict as their globals, and the module has a copy.
         for value in [*space.values()]:
             if type(value) is FunctionType and value.__module__ == "__mp_main__":
                 space = value.__globals__
@@ -77,7 +75,7 @@ def namespace_of_script() -> Namespace | None:
 
 
 def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
-    """Return number and module name of the globals `space`; None if they were not registered."""
+    """Return number and name of the module with the globals `space`; None if none is recorded."""
     found = _by_id.get(id(space))
     return None if found is None else (found.number, found.name)
 

@@ -1,9 +1,8 @@
-"""Numbers for what is sent to workers (namespaces, versions, units); no two processes share one.
+"""Numbers for what is sent to workers (modules, values and so on); no two processes share one.
 
-A worker whose items use a pool has received numbered values from its caller, and sends other
-numbered values to its own workers. So a worker must not use a number that the worker's caller has
-used or will use. A generation is the depth of nested pools: 1 for the workers of the program's
-pools.
+If an item uses a pool, its worker has numbered values from its own caller, and sends other numbered
+values to the workers of its pool. So it must use no number that its caller has used or will use. A
+generation is the depth of nested pools: 1 for the workers of the program's pools.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _FOR_EACH = 1 << 40
 
 
 class Numbers:
-    """Rising numbers, different from those of this process's caller and of the caller's caller."""
+    """Rising numbers that this process's caller, and the caller of that caller, never use."""
 
     def __init__(self, step: int = _FOR_EACH) -> None:
         """Begin with 1 in the program's process.
@@ -33,17 +32,17 @@ class Numbers:
         """Return the next number."""
         generation = process_role.generation
         if generation != self._generation:
-            # This process has just become a worker, so it has no other thread that could take a
-            # number at the same time.
+            # This process has just become a worker, so no other thread takes a number at the same
+            # time.
             self._count = count(1 + generation * self._step)
             self._generation = generation
         return next(self._count)
 
 
 class FallingNumbers(Numbers):
-    """Rising numbers; all numbers of a worker are lower than those of its caller.
+    """Rising numbers; those of a worker are all lower than those of its caller.
 
-    So a value from the caller counts as newer than any value from the worker.
+    So what comes from the caller counts as newer than what comes from the worker.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
-"""Picklers that write functions and classes with their contents (by value).
+"""Picklers that write functions and classes with their contents.
 
-Each pickler asks a `Role`, which knows what the receiver of the pickle has already.
+A pickler asks an object, its role, what the receiver of the pickle has already.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PROTOCOL = 5
 
 
 def pickler(role: Role, file: BytesIO, buffers: Buffers | None, light: bool) -> Any:
-    """Return a pickler that writes into `file`; if `light`, it works without cloudpickle."""
+    """Return a pickler that writes into `file`; if `light` is true, one without cloudpickle."""
     if light:
         return LightPickler(role, file, _PROTOCOL, buffers)
     from .full_pickler import FullPickler
@@ -39,7 +39,7 @@ def pickler(role: Role, file: BytesIO, buffers: Buffers | None, light: bool) -> 
 
 
 def is_light_enough() -> bool:
-    """Return whether to try without cloudpickle: only if the program has not imported cloudpickle.
+    """Return whether to try pickling without cloudpickle: if the program has not imported it.
 
     A program that has imported cloudpickle may have registered reducers or modules with it.
     """
@@ -47,7 +47,7 @@ def is_light_enough() -> bool:
 
 
 def dumps_light(role: Role, value: object, buffers: Buffers | None = None) -> bytes | None:
-    """Return `value` pickled by value without cloudpickle; None if that does not suffice."""
+    """Return `value` pickled with its functions, without cloudpickle; None if it fails."""
     if not is_light_enough():
         return None
     file = BytesIO()
@@ -63,7 +63,7 @@ def dumps_light(role: Role, value: object, buffers: Buffers | None = None) -> by
 
 
 def dumps_full(role: Role, value: object, buffers: Buffers | None = None) -> bytes:
-    """Return `value` pickled by value, with cloudpickle for the objects that need it."""
+    """Return `value` pickled with its functions, and with cloudpickle for what needs it."""
     file = BytesIO()
     with Handover(role, buffers is not None):
         pickler(role, file, buffers, light=False).dump(value)
@@ -94,7 +94,7 @@ def digest(value: object, met: list[tuple[dict[str, Any], str]] | None = None) -
 
 
 class Sender(Role):
-    """Tells a pickler which modules other processes lack, so that their contents are sent."""
+    """Tells a pickler which modules other processes lack, so that it writes their contents."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return number and name of the module with these globals, if it travels by value."""
@@ -102,7 +102,7 @@ class Sender(Role):
         return None if found is None else (found.number, found.name)
 
     def digest(self, value: object) -> bytes:
-        """Return bytes that differ for different values."""
+        """Return bytes that are different for different values."""
         return digest(value)
 
 
@@ -125,8 +125,8 @@ class _Digest(Sender):
             return None
         if self._met is not None:
             self._met.append((space, name))
-        # In the pickle from which the digest is made, a number stands for the definition. If the
-        # program defines the name again, the new definition has another number.
+        # The pickle of which a digest is made has a number in place of the function or class. If
+        # the program defines it anew, the new one has another number.
         return arriving.definition, (number_of(obj),)
 
 
@@ -137,8 +137,8 @@ _next = Numbers()
 def number_of(obj: object) -> int:
     """Return the number of `obj`, which no other object has or will have.
 
-    A forked worker knows the numbers that its caller gave before the fork. Numbers that the two
-    processes give after the fork differ.
+    A forked worker knows the numbers from before the fork. After the fork the two processes never
+    give the same number.
     """
     known = _numbers.get(id(obj))
     if known is None or known[0]() is not obj:
@@ -146,8 +146,8 @@ def number_of(obj: object) -> int:
         try:
             reference = ref(obj, lambda _: _numbers.pop(place, None))
         except TypeError:
-            # The object is a type alias, which allows no weak reference. In the rare case that
-            # another object gets the type alias's address later, a change of the value is missed.
+            # The object is a type alias, which allows no weak reference. If it goes, and another
+            # object gets its address, that change is not noticed; this is rare.
             return -place
         known = _numbers[place] = reference, next(_next)
     return known[1]
@@ -162,7 +162,7 @@ class Whole(Sender):
 
 
 class Home(Sender):
-    """Tells a worker's pickler what the caller, to whom the pickle is sent, has already."""
+    """Tells a worker's pickler what the caller, which receives the pickle, has already."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return number and name of the module with these globals, if it travels by value."""

@@ -132,7 +132,8 @@ def _class(role: Role, cls: type) -> Any:
 
 
 def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
-    if registered():  # the program has registered functions that pickle its types: these are used
+    # the program has registered functions that pickle its types; pickle calls them
+    if registered():
         how = reduce_shared(role, obj, kind)
         if how is not None:
             return how
@@ -187,7 +188,7 @@ def _descriptor_base(kind: type) -> type | None:
 
 # The ids of the types of None, Ellipsis and NotImplemented, which pickle itself can write.
 _SINGLE = frozenset(map(id, map(type, (None, ..., NotImplemented))))
-# Modules of the types whose objects the module `kinds` can reduce.
+# Modules of the types for whose objects the module `kinds` can say what pickle is to write.
 _KINDS_OF = frozenset(
     {
         *("functools", "typing", "typing_extensions", "dataclasses", "_contextvars", "builtins"),
@@ -197,9 +198,9 @@ _KINDS_OF = frozenset(
 
 
 def _built_in(cls: type) -> Any:
-    """Return what pickle is to write for a built-in type that its own name does not lead to.
+    """Return what pickle is to write for a built-in type that cannot be found by its own name.
 
-    The result refers to the type by its name in the module `types`.
+    It is a reference to the name of the type in the module `types`.
     """
     import types
 
@@ -237,24 +238,24 @@ def _cell(role: Role, cell: CellType) -> Any:
         contents = cell.cell_contents
     except ValueError:
         return functions.make_cell, ()
-    # The cell gets its contents after pickle has put the cell into the memo: the contents may refer
-    # to the cell.
+    # The cell gets its contents after pickle has noted the cell, because the contents may refer to
+    # the cell.
     state = (_as_global(role, contents),)
     return functions.make_cell, (), state, None, None, functions.fill_cell
 
 
 class _Written:
-    """Takes the place of an object in what is given to pickle, which writes `reduced` for it."""
+    """Stands for an object in a pickle: pickle writes the result of `reduced` for it."""
 
     def __init__(self, reduced: tuple[object, ...]) -> None:
         self.reduced = reduced
 
 
 def _as_global(role: Role, value: object) -> object:
-    """Return `value`, or a reference to it if it is a container that a global name has.
+    """Return `value`; if it is a list or the like that is the value of a global, a reference to it.
 
-    Pickle does not ask a pickler about plain containers. So a function that refers to one by a
-    default or a closure, and to the same one by a global name, would have two of them.
+    Pickle does not ask a pickler about plain containers. If a function has one as a default or in
+    its closure, and the same one as a global, it would get two.
     """
     found = role.global_container(value) if type(value) in _CONTAINERS else None
     return value if found is None else _Written(found)
@@ -313,7 +314,7 @@ def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
 
 
 def _modules_by_value(code: CodeType, used: list[object]) -> list[tuple[ModuleType, list[str]]]:
-    """Return the modules that `code` uses and other processes lack, with the names used of each.
+    """Return the modules that `code` uses and other processes lack, each with the names used.
 
     `code` uses a module as a global, as an attribute of another such module, or by an import.
     """
@@ -338,7 +339,7 @@ def _modules_by_value(code: CodeType, used: list[object]) -> list[tuple[ModuleTy
 def _is_method(function: FunctionType) -> bool:
     """Return whether a function was made in a class statement.
 
-    Globals of such a function need not exist: a call may use only other methods of the class.
+    It is no error if a global of the function does not exist: a call may use only other methods.
     """
     owner = function.__qualname__.rpartition(".")[0]
     return bool(owner) and not owner.endswith("<locals>")
@@ -375,8 +376,8 @@ def _closure_of(function: FunctionType) -> tuple[CellType, ...] | None:
     return *closure[:at], CellType(own), *closure[at + 1 :]
 
 
-# For each code object, by its id: the code object, the form that it has in a pickle, and the names
-# of the globals that the code uses. Many functions share a code object.
+# For each code object, by its id: the code object itself, its form in a pickle, and the names of
+# the globals that it uses. Many functions share one code object.
 _parts: dict[int, tuple[CodeType, bytes | CodeType, tuple[str, ...]]] = {}
 _MOST_PARTS = 1000
 
@@ -413,7 +414,7 @@ _OF_A_MODULE = ("__package__", "__name__", "__path__", "__file__")
 
 
 def _alone(role: Role, space: dict[str, Any]) -> dict[str, Any]:
-    """Return the dict that is sent in place of globals `space` that belong to no module.
+    """Return the dict that is sent in place of `space`, which are globals that no module has.
 
     All functions with these globals share the dict.
     """

@@ -8,13 +8,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-# What the attribute `__module__` of the class `Shared` may be: its real module, or, once pmap has
-# set this attribute of its public classes, the name of the package.
+# The values that `Shared.__module__` may have: the module of the class, or, once pmap has set the
+# attribute for its public classes, the package.
 _SHARED = frozenset({__name__.partition(".")[0], f"{__package__}.shared"})
 
 
 def is_handle(kind: type) -> bool:
-    """Return whether a class is `Shared`; the module of `Shared` is not imported for that."""
+    """Return whether a class is `Shared`, without importing the module of `Shared`."""
     return kind.__name__ == "Shared" and kind.__module__ in _SHARED
 
 
@@ -25,32 +25,32 @@ class Role:
     """
 
     def __init__(self) -> None:
-        # Some functions have globals that belong to no module. In place of such globals another
-        # dict is sent; this attribute has these other dicts, by the ids of the globals.
+        # Functions may have globals that no module has. Another dict is sent in place of such
+        # globals; here these dicts are, by the ids of the globals.
         self.alone: dict[int, dict[str, Any]] = {}
         # Whether class attributes that cannot be pickled are left out of the pickle.
         self.careful = False
-        # Whether the pickle is sent to another process; if not, the pickle is only for a digest or
+        # Whether the pickle is sent to another process. Otherwise it serves only for a digest or as
         # a trial.
         self.sends = True
         # Whether the receiver may be a fork of this process.
         self.forks = False
-        # Whether the receiver must not call the `__init__` of exceptions.
+        # Whether the receiver makes exceptions without calling their `__init__`.
         self.skips_init = False
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Return number and module name of the namespace whose ``__dict__`` is `space`.
+        """Return number and name of a module with the globals `space` that are sent separately.
 
-        None means that `space` is not the globals of a module that is sent in messages of its own.
-        Then the pickle contains the values in `space` that functions in the pickle need.
+        None means that they are not: the pickle contains those values in `space` that functions in
+        the pickle use.
         """
         return None
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Return what to write for a definition, which is a function, a class or the like.
+        """Return what to write for `obj`, which is a function, a class or the like.
 
-        None means that the definition is to be written in full. `name` is the name under which
-        `space` has the definition, or None if `space` does not have it.
+        None means that it is written in full. `name` is its name in the globals `space`, or None if
+        it has none there.
         """
         return None
 
@@ -63,17 +63,16 @@ class Role:
         return None
 
     def global_value(self, obj: object) -> Any:
-        """Return a reference to an object that is a global of the script; else None.
+        """Return a reference to `obj` if it is a global of the script whose value was sent.
 
-        None means that the object is to be written in full. `obj` is an instance of a class that
-        travels by value.
+        None means that `obj`, an instance of a class of the script, is written in full.
         """
         return None
 
     def global_container(self, obj: object) -> Any:
-        """Return what to write for a list or the like that is the value of a global; None: itself.
+        """Return what to write for a list or the like that is a global's value; None: all of it.
 
-        Only the globals count that functions in the pickle look up.
+        Only the globals count that functions in the pickle use.
         """
         return None
 
@@ -84,14 +83,14 @@ class Role:
         return Shared, (handle.value,)
 
     def identity(self, obj: object) -> Any:
-        """Return what to write for a shared object, such as a lock, if only its identity counts.
+        """Return what to write for a shared object, such as a lock, if only its identity matters.
 
-        None means that the object itself is to be written.
+        None means that the object itself is written.
         """
         return None
 
     def inherited(self, number: int) -> Any:
-        """Return what to write for an object, such as a lock, that only forked processes have.
+        """Return what to write for an object, such as a lock, that only forked workers have.
 
         None means that the receiver does not have the object. `number` is the object's number in
         the registry that `multiprocessing` keeps of such objects: see the module `handover`.
@@ -101,9 +100,9 @@ class Role:
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
         """Record that a function or class in the pickle looks up the names `names` in `space`.
 
-        `strict`: it is an error if the value of such a name cannot be pickled.
+        `strict`: if the value of such a name cannot be pickled, the call fails.
         """
 
     def digest(self, value: object) -> bytes:
-        """Return bytes that differ for different values; raises what pickling `value` raises."""
+        """Return bytes that are different for different values; raise what pickling raises."""
         raise NotImplementedError

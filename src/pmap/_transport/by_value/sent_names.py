@@ -54,7 +54,7 @@ class UnsentNameError(Exception):
 
 
 class UnsentError(Exception):
-    """Raised while a unit is written: the value of a name cannot be pickled."""
+    """Raised while values of names are pickled, if the value of one name cannot be pickled."""
 
     def __init__(self, key: Key, why: Exception) -> None:
         super().__init__(key, why)
@@ -63,29 +63,29 @@ class UnsentError(Exception):
 
 
 class Unit:
-    """A unit: the values of several global names, pickled together."""
+    """The values of several global names, pickled together and sent together."""
 
     def __init__(self, dead: list[int]) -> None:
-        """Make an empty unit.
+        """Make an object without values.
 
-        When no object refers to the unit any more, its number is added to `dead`.
+        When nothing refers to the object any more, its number is added to `dead`.
         """
         self.number: int = next(_units)
-        # The pickles of all values of the unit, one behind the other.
+        # The pickles of all the values, one behind the other.
         self.payload: Payload = Payload(b"")
-        # The versions of the unit's values, in the order of the values' pickles. (A version is a
-        # number for one value of a name.)
+        # The versions of the values, in the order of their pickles. (A version is a number for one
+        # value of a name.)
         self.versions: list[int] = []
-        # The versions of those values of the unit that are functions, classes and the like.
+        # The versions of those values that are functions, classes and the like.
         self.definitions: list[int] = []
-        # The versions of values in earlier units to which the pickles of this unit may refer.
+        # The versions of values that were sent before, to which these pickles may refer.
         self.primed: list[int] = []
-        # The units (values of names) sent earlier to which the pickles of this unit refer.
+        # The earlier pickled data to which these pickles refer.
         self.before: set[Unit] = set()
         self.chain: int = 1
-        # Some locks in the pickles exist only in forked processes: see the module `handover`. This
-        # is the highest number that one of these locks has in the registry of `multiprocessing`;
-        # -1: there are none.
+        # Only a fork passes on some locks to a worker: see the module `handover`. This is the
+        # highest number that such a lock in the pickles has in the registry of `multiprocessing`;
+        # -1: there is none.
         self.newest: int = -1
         self._dead = dead
 
@@ -94,7 +94,7 @@ class Unit:
 
 
 class Known:
-    """The record of what was last sent for one global name."""
+    """What was last sent for one global name."""
 
     __slots__ = (
         *("__weakref__", "constant", "fingerprint", "fixed", "has_generator", "held", "key", "met"),
@@ -106,24 +106,23 @@ class Known:
         self.key = key
         self.version: int = next(_versions)
         self.unit = unit
-        # The global names that the value uses, such as those in a function's code.
+        # The global names that the sent value uses, such as those in a function's code.
         self.needs: set[Key] = set()
-        # The names in `needs` that functions use: a call fails if the value of one of these names
-        # cannot be pickled.
+        # The names in `needs` whose values must be sent: the call fails if one cannot be pickled.
         self.strict: set[Key] = set()
-        # The error, if the value cannot be pickled.
+        # The error, if the value of the name cannot be pickled.
         self.unsent: Exception | None = None
-        # How many bytes the value's pickle has, with its large buffers.
+        # The size of the value's pickle in bytes, with its large buffers.
         self.size = 0
         # Whether the value contains a random generator.
         self.has_generator = False
-        # The definitions (functions, classes and the like) in the value: for each definition the
-        # globals of its module, and its name in these globals.
+        # The functions, classes and the like in the value: for each the globals of its module, and
+        # its name in them.
         self.met: list[tuple[dict[str, Any], str]] = []
         self.fingerprint: object
         try:
-            # The fingerprint, by which a change is seen, is taken before the value is pickled: a
-            # change in between is found at the next call.
+            # The fingerprint, which shows changes, is taken before the value is pickled. So if the
+            # value changes in between, the next call notices it.
             self.fingerprint = _steadily(
                 lambda: fingerprint_of(value, lambda part: digest(part, self.met))
             )
@@ -131,17 +130,17 @@ class Known:
             self.fingerprint = _identity(value)
             self.unsent = error
         self.fixed: bool = is_identity(self.fingerprint)
-        # If the value is compared by its identity, `held` is the value, and so this record keeps
-        # the value alive. A handle that `share` has made is not kept alive: the handle goes when
-        # the program drops it.
+        # The value, if it is compared by its identity: as long as it is kept alive here, no other
+        # object gets its id. A handle that `share` has made is not kept alive, because its end
+        # releases the shared value.
         keeps = (self.fixed or is_definition(value)) and not is_handle(type(value))
         self.held: object = value if keeps else None
-        # `place` is the id (address) of the value: if the name refers to another object later, that
-        # counts as another value. `place` is None if objects of the value's class cannot change.
+        # The id of the value: another id shows that the name has another value now. None if the
+        # value is of a class whose objects cannot change, so that an equal object counts as the
+        # same value.
         self.place: int | None = None if id(type(value)) in _CONSTANT else id(value)
-        # Two ways to see without a fingerprint that the value has not changed: `constant` is the
-        # value itself if the value can never change, else `_VARIES`; `shape` is all that can change
-        # of a simple function.
+        # These two show quickly that the value is unchanged: `constant` is a value that can never
+        # change (else `_VARIES`); `shape` has all that can change of a simple function.
         self.constant: object = value if is_scalar(value) else _VARIES
         self.shape: tuple[object, ...] | None = None
         if self.held is not None and isinstance(value, FunctionType):
@@ -181,7 +180,7 @@ def _steadily(look: Callable[[], object]) -> object:
 
 
 def is_restless(error: Exception) -> bool:
-    """Return whether `error` says that a container has changed while it was being read."""
+    """Return whether `error` says that another thread changed a container being read."""
     return isinstance(error, RuntimeError) and "changed size during iteration" in str(error)
 
 
@@ -196,8 +195,8 @@ def is_definition(value: object) -> bool:
 
 
 _by_version: WeakValueDictionary[int, Known] = WeakValueDictionary()
-# The functions and classes that were sent, by version. A function that was sent under two names may
-# still be needed when the record of one of these names is gone.
+# The functions and classes that were sent, by version. Pickles may refer to them when the record of
+# the name is gone already: one function may have two names.
 _defined: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
@@ -216,14 +215,14 @@ def _definition(version: int) -> object:
 def _fingerprint(value: object) -> object:
     try:
         return sendable_form(fingerprint_of(value, digest))
-    except Exception:  # this process cannot pickle the value, so there is no fingerprint
+    except Exception:  # this process cannot pickle the value, so no fingerprint can be made
         return None
 
 
 def _are_equal(one: object, other: object) -> bool:
     try:
         return fingerprint_of(one, digest) == fingerprint_of(other, digest)
-    except Exception:  # one of the two values cannot be pickled here, so they count as different
+    except Exception:  # one of the two values cannot be pickled, so they count as different
         return False
 
 
@@ -233,7 +232,7 @@ arriving.find_fingerprint.append(_fingerprint)
 
 
 class SentNames:
-    """What the caller has sent to the workers of one pool, name by name."""
+    """What a caller has sent to the workers of one pool, name by name."""
 
     def __init__(self, inherits: bool = False, imports: bool = False) -> None:
         """Start with nothing sent.
@@ -246,13 +245,14 @@ class SentNames:
         """
         self.inherits = inherits
         self.imports = imports
-        # This attribute keeps the script's namespace alive: a new namespace would get a new number.
+        # Keeps alive the record of the script's globals, so that they keep their number.
         self.main: Namespace | None = namespace_of_script()
         self.known: dict[Key, Known] = {}
         self.has_shared: bool = False  # whether any handle that `share` has made was sent
-        # The numbers of units to which nothing refers any more, so that workers can forget them.
+        # The numbers of pickled values that no call needs any more, so that workers can forget
+        # them.
         self.dead: list[int] = []
-        # Modules' globals, in the order in which values of their names were last sent.
+        # The modules whose values were sent; the one whose values were sent last comes last.
         self._spaces: dict[Namespace, None] = {}
 
     def clear(self) -> None:
@@ -262,7 +262,7 @@ class SentNames:
         self.dead.clear()
 
     def has(self, where: Namespace) -> bool:
-        """Return whether `where` has the script's globals, and workers have imported the script."""
+        """Return whether `where` is the script's globals, and workers have imported the script."""
         return self.imports and where.name in MAIN_MODULES
 
     def by_name(self, obj: object, where: Namespace | None) -> Any:
@@ -286,9 +286,9 @@ class SentNames:
                 self.known.pop((SHARES, name), None)
 
     def note(self, made: dict[Key, Known]) -> None:
-        """Record what was sent with a new unit.
+        """Record the values that were sent.
 
-        If there are too many namespaces, forget the oldest.
+        Forget the values of the oldest module if there are too many.
         """
         self.known.update(made)
         for known in made.values():
@@ -305,13 +305,13 @@ class SentNames:
         if len(self._spaces) > _MOST_NAMESPACES:
             oldest = [*self._spaces][0]  # noqa: RUF015  # a copy: other threads may add namespaces
             self._spaces.pop(oldest, None)
-            # If another thread adds names to the old dict now, they are forgotten with that dict,
-            # and sent once more later.
+            # If another thread adds names to the old dict at this moment, they are lost, and sent
+            # once more at the next call.
             present = self.known.copy()
             self.known = {key: known for key, known in present.items() if key[0] is not oldest}
 
     def forget(self, units: Container[int]) -> None:
-        """Forget what was sent with these units, because a worker could not load them."""
+        """Forget that these values were sent, because a worker could not load them."""
         present = self.known.copy()  # copied in one step: another thread may add names to `known`
         self.known = {
             key: known for key, known in present.items() if known.unit.number not in units

@@ -1,4 +1,4 @@
-"""Handles of values that many calls use; a value is pickled once, and each worker has one copy."""
+"""Handles of values that many calls use: a value is pickled once, and each worker has one copy."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The handles that `share` has made, by their names, in the form of a module's globals.
+"""The handles that the function `share` has made, by their names.
 
-A worker that sends a result imports this module, and not the module `shared`, which imports
+A worker that sends a result imports this module instead of the module `shared`, which imports
 `typing` and so takes longer.
 """
 
@@ -18,7 +18,7 @@ handles: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 class _Shares(dict[str, object]):
-    """A dict of the handles of shared values, by name, that does not keep the handles alive."""
+    """A dict of handles of shared values, by name, that does not keep the handles alive."""
 
     def get(self, name: str, default: Any = None) -> Any:
         return handles.get(name, default)

@@ -1,11 +1,12 @@
 """Objects of which each process has one, such as markers that are compared by identity.
 
-The class of such an object pickles it as the name of a global, by a method like ``def
-__reduce__(self): return "MISSING"``. Each process also has one of each bare ``object()``, which
-differs from others only by its identity. Each of these objects has a key by which all processes
-know the object. So the object arrives once, and is the same object when it comes back. The receiver
-sets the state of the object only if the sender has changed the state; otherwise the object keeps
-what the receiver's own code did to it.
+Pickle writes such an object as the name of a global: its class has a method like ``def
+__reduce__(self): return "MISSING"``. A bare ``object()`` differs from others only by its identity,
+too.
+
+Each of these objects has a key by which all processes know it. So it arrives once, and is the same
+object when it comes back. If it has attributes, the receiver sets them only if the sender has
+changed them.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ _PROTOCOL = 5
 
 
 def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
-    """Return what pickle is to write for a unique object, which its class pickles as a name.
+    """Return what pickle is to write for an object that its class pickles as a name.
 
-    `space`: the globals of the module of the object's class.
+    `space`: the globals of the class's module.
     """
     kind = type(obj)
     reduced = obj.__reduce_ex__(_PROTOCOL)
@@ -57,7 +58,8 @@ def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
         return reduced
     given: Any = obj
     arguments: tuple[object, ...] = ()
-    # If the class derives from int, str or the like, the object's value is needed to make it again.
+    # If the class derives from int, str or the like, the receiver needs the value to make the
+    # object again.
     if hasattr(kind, "__getnewargs__"):
         arguments = given.__getnewargs__()
     got: Any = object.__getstate__(given)  # type: ignore[attr-defined,unused-ignore]
@@ -104,8 +106,7 @@ def make_bare(key: str) -> object:
 def bare_of_script(number: int, module: str, name: str, key: str) -> object:
     """Return the ``object()`` that an imported script has under the name `name`.
 
-    If the script has no ``object()`` under this name in this process, because the caller has made
-    the object later, the object is found by its key.
+    The caller may have made it after this process imported the script. Then it is found by its key.
     """
     try:
         found = arriving.at_home(number, module, name)
@@ -141,7 +142,7 @@ def key_of(obj: object) -> str:
 
 
 def _serial(role: Role, key: str, state: object) -> int:
-    """Return the number of an object's state; a new number if the state has changed."""
+    """Return the serial number of an object's state: a new one if the state has changed."""
     digest = role.digest(state)
     last = _sent.get(key)
     if last is None or last[0] != digest:
@@ -157,7 +158,7 @@ def make_single(
     kind: Any,
     arguments: tuple[object, ...],
 ) -> object:
-    """Return the unique object with this key; if it is unknown here, make it without its state."""
+    """Return the unique object with this key; if the key is new here, make it without state."""
     if key in _by_key:
         return _by_key[key]
     made: object = None
@@ -187,7 +188,7 @@ def make_sentinel(
 
 
 def fill_single(obj: Any, given: tuple[str, int, State]) -> None:
-    """Set the state of an object to the state that arrived, if the sender has changed it."""
+    """Give an object the state that has arrived, if the sender has changed the state."""
     key, serial, state = given
     if _arrived.get(key, serial) >= serial:
         return  # this process has made the object itself, or has a newer state of it
@@ -203,8 +204,8 @@ def fill_single(obj: Any, given: tuple[str, int, State]) -> None:
 def begin_forked() -> None:
     """Record the states of the unique objects that this forked worker has from its caller."""
     for key in _arrived:
-        # The caller may itself be a worker, to which its own caller has sent some of the objects. A
-        # state that the caller sends from now on is newer than the state that this worker has.
+        # The caller may be a worker itself, and have some of these objects from its own caller. The
+        # states count as old: those that the caller sends from now on are newer.
         _arrived[key] = OLDEST
     _arrived.update({key: serial for key, (_, serial) in _sent.items()})
     _sent.clear()

@@ -1,4 +1,4 @@
-"""The pickling of the values of global names into a unit, which is sent to workers."""
+"""The pickling of the values of several global names together, for workers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .namespaces import Namespace
     from .sent_names import Key
 
-# Bytes of a function or class; a larger one is not searched for random generators.
+# A function or class with a larger pickle (in bytes) is not searched for random generators.
 _SMALL = 100_000
 
 
@@ -42,7 +42,7 @@ def _can_refer(value: object) -> bool:
 
 
 class UnitWriter(NamesRole):
-    """Pickles the values of names, and of the names that these values use, into a unit."""
+    """Pickles the values of global names, and of the names that these values use, together."""
 
     def __init__(
         self, needs: CallNames, unsent: dict[Key, Exception], light: bool, again: set[Key]
@@ -54,21 +54,22 @@ class UnitWriter(NamesRole):
         self._again = again
         self.unit = Unit(self.sent_names.dead)
         self.made: dict[Key, Known] = {}
-        # Names still to be pickled. Functions and classes come first: a value may need its class.
+        # Names whose values have to be pickled. Functions and classes come first: a value may need
+        # its class.
         self._definitions: deque[Known] = deque()
         self._values: deque[Known] = deque()
-        # The record of the name whose value is being pickled now.
+        # The record of the name whose value is being pickled.
         self._at: Known | None = None
-        # Names whose values are also inside other values of this unit. A worker that was forked
-        # from the caller may keep its own value of such a name, which the other values are to have,
-        # too. So the value goes first, in a unit of its own, and this unit is written once more.
+        # Names whose values are also parts of other values. A worker that was forked from the
+        # caller may keep its own value of such a name, and the other values must refer to that. So
+        # the value of the name is sent first, by itself, and the other values are pickled once
+        # more.
         self.apart: set[Key] = set()
-        # Pairs of records: that of a function or class, and that of the value inside which the
-        # function or class was pickled.
+        # Pairs of records: a function or class that was pickled inside a value, and that value.
         self._inside: list[tuple[Known, Known]] = []
 
     def write(self, keys: list[Key]) -> None:
-        """Pickle the values of these names; raises `UnsentError` for the first failing value."""
+        """Pickle the values of these names; raise `UnsentError` if one cannot be pickled."""
         unit = self.unit
         file = BytesIO()
         buffers: list[Buffer | Descriptor] = []
@@ -103,13 +104,13 @@ class UnitWriter(NamesRole):
                     unit.definitions.append(known.version)
 
     def _value(self, known: Known) -> object:
-        # If the record `known` does not contain the value itself, the value is looked up again:
-        # another thread may have replaced the value.
+        # The record may not have the value. Then the value is looked up, because another thread may
+        # have replaced it.
         space, name = known.key
         return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
 
     def _pass_on_needs(self) -> None:
-        """Record that what was pickled inside a value needs all names that the value needs."""
+        """Add the names that a value needs to those of functions and classes pickled inside it."""
         growing = True
         while growing:
             growing = False
@@ -120,8 +121,8 @@ class UnitWriter(NamesRole):
                     growing = True
 
     def _earlier_values(self) -> dict[int, tuple[int, object]]:
-        """Return a pickler's memo with values of earlier units, to which this unit may refer."""
-        # An object with two names counts once: the receiver numbers the objects in the same way.
+        """Return a pickler's memo that has earlier values, so that pickles may refer to them."""
+        # An object with two names counts once, because the receiver numbers the objects like that.
         shared = [*{id(value): (known, value) for known, value in self._needs.common()}.values()]
         for known, _ in shared:
             self.unit.primed.append(known.version)
@@ -133,7 +134,7 @@ class UnitWriter(NamesRole):
         self.unit.chain = max(self.unit.chain, unit.chain + 1)
 
     def _add(self, key: Key) -> None:
-        """Put a name, and all names that its value uses, into this unit, unless they were sent."""
+        """Pickle the value of a name, and of all names that it uses, unless they were sent."""
         needs = self._needs
         waiting = [key]
         while waiting:
@@ -155,13 +156,12 @@ class UnitWriter(NamesRole):
                 for space, name in made.met:
                     where = namespace_of(space)
                     if where is not None:
-                        # If the pickler writes a reference to an object, it does not ask about a
-                        # definition inside that object. So the definition is added here.
+                        # If the pickler writes a reference to an object, it never sees a function
+                        # or class inside the object. So the function or class is added here.
                         made.needs.add((where, name))
                         waiting.append((where, name))
-                # The names that the value's code uses are added before anything is pickled. So the
-                # values of these names that were sent before are in the memo, and the value can
-                # refer to them.
+                # The names that the value's code uses come first. So the pickler knows which of
+                # their values were sent before, and can refer to them.
                 for space, names in names_used(value):
                     where = self._namespace_to_send(space)
                     waiting += [(where, name) for name in names] if where is not None else ()
@@ -171,7 +171,7 @@ class UnitWriter(NamesRole):
     # --- methods that a pickler calls ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Return a reference to a function or class that workers have; else None."""
+        """Return a reference to a function or class if workers have it; else None."""
         where = namespace_of(space)
         by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:
@@ -183,8 +183,8 @@ class UnitWriter(NamesRole):
                 self._at.needs.add(key)
             made = self.made.get(key)
             if made is not None and self._at is not None and made is not self._at:
-                # The definition is pickled here, inside another value, and the later pickle of the
-                # definition's own name refers to this place. So the definition also needs all names
+                # The function or class is pickled here, inside another value, and its own name
+                # refers to this place. So whoever needs the function or class also needs all names
                 # that the other value needs.
                 self._inside.append((made, self._at))
         known = self._needs.held.get(id(obj))
@@ -196,7 +196,7 @@ class UnitWriter(NamesRole):
         return arriving.definition, (known.version,)
 
     def inherited(self, number: int) -> Any:
-        """Return a reference to a lock that only forked workers have; record the lock's number."""
+        """Return a reference to a lock that only forked workers have; record its number."""
         found = super().inherited(number)
         if found is not None:
             self.unit.newest = max(self.unit.newest, number)
@@ -214,7 +214,7 @@ class UnitWriter(NamesRole):
         made = self.made.get(key)
         if made is not None and self._goes_apart(made):
             return arriving.definition, (made.version,)
-        if made is not None:  # the object is pickled in full here, as a part of this unit
+        if made is not None:  # the object is pickled in full here
             self._inside.append((made, self._at))
             return None
         known = self._needs.names.get(key)
@@ -224,14 +224,14 @@ class UnitWriter(NamesRole):
         return arriving.definition, (known.version,)
 
     def _goes_apart(self, made: Known) -> bool:
-        """Return whether the value of a name goes in a unit before this one; record it."""
+        """Return whether a name's value is sent before the others, by itself; if so, record it."""
         if not self.forks or made.key in self._needs.apart or made.unsent is not None:
             return False
         self.apart.add(made.key)
         return True
 
     def global_container(self, obj: object) -> Any:
-        """Override the method `Role.global_container` of a pickler's role."""
+        """Return a reference to `obj`, a list or the like, if it is a global that was sent."""
         known = self._needs.named(obj)
         if self._at is None:
             return None
@@ -245,7 +245,7 @@ class UnitWriter(NamesRole):
         return arriving.definition, (known.version,)
 
     def shared(self, handle: Any) -> Any:
-        """Return a reference to a shared value's handle; the handle itself if none was sent yet."""
+        """Return a reference to a shared value's handle; if it was not sent yet, the handle."""
         key = SHARES, handle.name
         if self._at is not None and self._at.key == key:
             return Shared, (handle.value,)
@@ -254,8 +254,8 @@ class UnitWriter(NamesRole):
             self._at.needs.add(key)
         known = self._needs.names.get(key)
         if known is None:
-            # The shared value itself is pickled here; the later pickle of the handle's name refers
-            # to this place.
+            # The shared value is pickled here, and later the name of the handle refers to this
+            # place.
             return Shared, (handle.value,)
         self._refer_to(known.unit)
         return arriving.definition, (known.version,)
@@ -264,7 +264,7 @@ class UnitWriter(NamesRole):
         return {space for space, _ in self.made}
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
-        """Record that the value being pickled needs these global names, and pickle them, too."""
+        """Record that the value being pickled needs these global names; pickle them, too."""
         where = self._namespace_to_send(space)
         if where is not None:
             for name in names:
