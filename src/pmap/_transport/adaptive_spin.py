@@ -33,10 +33,9 @@ _MOST_LOOKS: Final = 200
 # before the look. If a look takes longer, other processes need this processor. To let them run
 # before each look takes longer than to sleep and be woken. The look itself takes 3 us.
 _CROWDED: Final = 0.00003
-# If a thread has stayed awake and no event has come, it sleeps immediately in at most this many of
-# the next waits. If staying awake is always in vain, it costs 0.15 us per wait on average, or 10 us
-# per wait if the thread loses a time slice of 10 ms to another process each time. A thousand waits
-# in which the thread sleeps, but could have stayed awake, take 0.15 s together.
+# If a thread has stayed awake in vain, it sleeps at once in at most this many of its next waits. So
+# staying awake in vain costs 0.15 us per wait on average, or 10 us if the thread loses a time slice
+# of 10 ms to another process each time.
 _MOST_ASLEEP: Final = 1023
 
 
@@ -55,11 +54,11 @@ class AdaptiveSpin:
     __slots__ = ("_asleep", "_in_vain")
 
     def __init__(self) -> None:
-        # How many waits, after the wait in which the thread last stayed awake, were to sleep
-        # without staying awake first. 0: the event came while the thread was awake. The number
-        # about doubles each time that the thread stays awake in vain.
+        # How many waits are to begin with sleep after a wait in which the thread stayed awake in
+        # vain. 0: the event came while the thread was awake. The number about doubles each time
+        # that the thread stays awake in vain.
         self._in_vain = 0
-        # How many of the next waits are to sleep without staying awake first.
+        # How many of the next waits are to begin with sleep.
         self._asleep = 0
 
     def awake(self, may: Callable[[], bool], look: Callable[[], Found]) -> Found | None:
@@ -76,8 +75,8 @@ class AdaptiveSpin:
             return None
         found = look()
         if found:
-            # The event had come before this wait. No time passed, so nothing is learnt about how
-            # long waits take.
+            # The event was there before the wait began, so this wait does not show how long waits
+            # take.
             return found
         begin = before = perf_counter()
         for _ in range(_MOST_LOOKS):

@@ -58,7 +58,7 @@ class Mark(bytearray):
 
 
 def mark(fd: int) -> Mark:
-    """Return a `Mark` with a duplicate of `fd`; the duplicate stays open until it has been sent."""
+    """Return an object that stands for `fd` in a pickle; it keeps a duplicate of `fd` open."""
     made = Mark()
     made.descriptor = Descriptor(os.dup(fd))
     return made

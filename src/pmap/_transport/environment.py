@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     # values.
     Environment: TypeAlias = tuple[str | None, dict[str, str], list[str], Settings, Shadows]
     # Environment variables in two dicts: those to set unless the user has set them, and those to
-    # set in any case.
+    # set even then.
     Limits: TypeAlias = tuple[dict[str, str], dict[str, str]]
     Variables: TypeAlias = list[tuple[ContextVar[object], object]]
 
@@ -45,8 +45,8 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
 )
 
-# Context variables whose pickles have at most this many bytes together count as few: a worker loads
-# so many bytes in some ten microseconds.
+# At most this many bytes of pickled context variables are few: loading them takes some ten
+# microseconds.
 _FEW = 1 << 12
 
 # What `capture_environment` saw at its last call (the encoded environment variables and the import

@@ -95,7 +95,7 @@ def made_again(cls: type[E], args: tuple[object, ...]) -> E:
     """Return an exception of the class `cls`, made without running code of `cls`."""
     native = _native(cls)
     error: E = native.__new__(cls, *args)
-    # The `__init__` of OSError and of some other built-in exceptions sets attributes from the
+    # The `__init__` of some built-in exceptions, such as OSError, sets attributes from its
     # arguments.
     native.__init__(error, *args)
     return error

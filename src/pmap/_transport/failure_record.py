@@ -91,32 +91,31 @@ def _sendable(error: BaseException) -> bytes:
     try:
         data = dumps(error)
         again = _try_loads(data)
-        # Compare the `args` of the exception and of the copy that was loaded from its pickle.
         # Loading the pickle calls the exception's `__init__` with `args`. An `__init__` that makes
-        # a message from its arguments then makes a message of the message.
+        # a message from its arguments then makes a message of the message. The comparison of the
+        # `args` of the exception and of its copy shows that.
         if type(again) is type(error) and _have_equal_args(again, error):
             return data
     except BaseException:
-        # What pickle itself writes could not be loaded again. The second of the three forms, which
-        # is tried next, may be loadable.
+        # What pickle writes for the exception could not be loaded again, so another form is tried
+        # next.
         pass
-    # The second form of pickle has only class, `args` and `__dict__`. The `__init__` of many
-    # exceptions takes other arguments than it passes to the base class. Loading what pickle itself
-    # writes would call such an `__init__` with wrong arguments.
+    # Loading what pickle writes calls the exception's `__init__` with `args`. That fails for many
+    # exceptions, whose `__init__` takes other arguments. This second form has only class, `args`
+    # and `__dict__`, and calls no `__init__`.
     bare = _Bare(type(error), error.args, dict(error.__dict__))
     try:
         data = dumps(bare)
         if _have_equal_args(_try_loads(data), error):
             return data
     except BaseException:
-        # The second form could not be loaded again. The third form, which is tried next, may be
-        # loadable.
+        # The second form of the exception could not be loaded again, so a third form is tried next.
         pass
     from .by_value.picklers import Home, dumps_full
 
     role = Home()
-    # The third form is a pickle by value, with the class. `skips_init` also keeps the receiver from
-    # calling the `__init__` of exceptions inside this one, such as the members of an exception
+    # The third form has the exception's class with its contents. `skips_init` also keeps the
+    # receiver from calling the `__init__` of exceptions inside this one, such as the members of a
     # group.
     role.skips_init = True
     data = dumps_full(role, bare)
@@ -128,9 +127,8 @@ def _have_equal_args(again: BaseException, error: BaseException) -> bool:
     try:
         wanted = dumps(error.args)
     except Exception:
-        # `args` cannot be pickled, and so cannot be compared. The exception itself could be
-        # pickled, because the exception's class leaves `args` out of the pickle. So the copy counts
-        # as equal.
+        # `args` cannot be pickled, and so cannot be compared. The pickle of the exception itself
+        # does not have them, so the copy counts as equal.
         return True
     return dumps(again.args) == wanted
 

@@ -34,9 +34,8 @@ if TYPE_CHECKING:
 
 _LENGTH = struct.Struct("<Q")
 _BLOBS = 1 << 63  # if a message's length has this bit, large parts (blobs) follow the message
-# A bit pattern that is part of the length at the begin of each message. If other code has written
-# bytes into the socket, the reader finds that the pattern is missing, and does not take those bytes
-# for a length.
+# A bit pattern in the length at the start of each message. If other code has written into the
+# socket, the reader sees that the pattern is missing, and does not take those bytes for a message.
 _MARK = 0x706D << 48
 _SIZE = (1 << 48) - 1
 
@@ -74,8 +73,8 @@ def _apart(entry: Entry, blobs: list[bytes], by_value: bool) -> Entry:
     """Move the pickle of `entry` to the list `blobs`; return what the message has in its place."""
     pickled = _is_list(entry)
     if pickled and len(entry) != 1:
-        # The entry stays in the message: it is the record of a failure, or its large buffers are in
-        # shared memory. Only an entry that is just one pickle becomes a blob.
+        # This value stays in the message. It is a failure, or its large buffers are in shared
+        # memory. Only a value that is one pickle is sent behind the message.
         return entry
     blobs.append(entry[0] if pickled else dumps(entry, by_value))
     return [len(blobs) - 1]
@@ -126,7 +125,7 @@ class FrameReader:
         """
         if not self._gone:
             return []  # the usual case: no shared memory has gone out of use
-        # The list is copied, because the finaliser of a segment may append a number at any time.
+        # The list is copied first, because a finaliser may append to it at any time.
         gone = self._gone[:]
         del self._gone[: len(gone)]
         return gone

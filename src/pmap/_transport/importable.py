@@ -52,7 +52,7 @@ class _Modules:
         # or a reload makes a new `__spec__`.
         self.own: dict[str, tuple[ModuleType, object]] = {}
         self.versions = count(1)
-        self.version = 0  # the last number that was taken from `versions`
+        self.version = 0  # the last number that the counter `versions` gave
         # When the file of each module was last changed, in ns; filled only while IPython's
         # autoreload is active.
         self.edited: dict[str, int] = {}
@@ -78,8 +78,8 @@ def is_of_a_module(method: Any) -> bool:
     """
     owner: object = method.__self__
     if owner is None or isinstance(owner, (type, type(sys))):
-        # The object is a plain function of a module written in C, or a class method: not a method
-        # of an object.
+        # The object is a function of a module written in C, or a class method. So it is not a
+        # method of an object, which a pickle by value would copy.
         return False
     home = type(owner).__module__
     found: object = getattr(sys.modules.get(home), method.__name__, None)

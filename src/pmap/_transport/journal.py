@@ -59,8 +59,7 @@ _NOTHING, _RECORDS, _INTS, _FLOATS = range(4)
 _START = 8 * _WORDS
 # Instead of a number of items, this value in AT or KEEP means all items of the chunk.
 _ALL = (1 << 32) - 1
-# The value of HALT with which the worker says that it ended itself, because it took too much
-# memory.
+# The worker writes this value into the word HALT if it ends itself because it took too much memory.
 _OVERSIZE = 2
 
 # How many bytes the result journal has: enough for some thousand small results between messages.
@@ -108,8 +107,8 @@ class ResultJournal:
         decides within a moment: it sets TAKEN, or sets BACK to its earlier value.
         """
         head = self._head
-        # HOW is written first. If AT changed first, the caller could take the results of the
-        # previous chunk for results of this chunk.
+        # HOW says in which form results are noted, and AT which chunk has begun. HOW is written
+        # first. Otherwise the caller could take the old chunk's results for results of this chunk.
         head[_HOW] = _NOTHING
         head[_SENT] = 0
         # The number of the chunk and the number of items are written by one store, so the caller
@@ -145,7 +144,7 @@ class ResultJournal:
             _fence()
             back = head[_BACK]
             if head[_HALT]:
-                head[_AT] = before  # AT gets its earlier value again: the items have not begun
+                head[_AT] = before  # the items have not begun, so AT gets its earlier value again
                 # Wait until the caller either ends this process or lets this process go on.
                 while head[_HALT]:
                     sleep(0.001)
@@ -237,7 +236,7 @@ class ResultJournal:
         return None
 
     def release(self) -> None:
-        """Clear HALT: a worker that waits because of HALT goes on with items not taken back."""
+        """Clear HALT, so that a waiting worker goes on with the items that it still has."""
         self._head[_HALT] = 0
 
     def reclaim(self, last: int) -> tuple[int, int | None]:
@@ -252,11 +251,10 @@ class ResultJournal:
             at, before = head[_AT], head[_BACK]
             serial = at >> 32
             if _is_in(serial, before) or before >> 32 == serial:
-                # The worker has not answered an earlier call of this method yet, which this call
-                # extends. Items that the earlier call took back stay taken back, and the worker may
-                # still run the items that the earlier call left to it.
+                # The worker has not answered an earlier request yet, and this request extends it.
+                # The worker may run the items that the earlier request left to it, and no others.
                 begun, keep = before >> 32, head[_KEEP]
-                # An earlier call of this method may have taken back chunks beyond `last`.
+                # An earlier request may have taken back chunks beyond `last`.
                 last = max(last, before & _ALL)
             else:
                 begun, keep = serial, at & _ALL
@@ -264,8 +262,8 @@ class ResultJournal:
                 return begun, None
             back = begun << 32 | last
             if back != before:
-                # KEEP is written before BACK, because the worker reads KEEP as soon as the worker
-                # sees that BACK has changed.
+                # KEEP is written before BACK: the worker reads KEEP as soon as it sees that BACK
+                # has changed.
                 head[_KEEP] = keep
                 _fence()
                 # One store writes both numbers in BACK, so the worker never reads an old number
@@ -273,8 +271,8 @@ class ResultJournal:
                 head[_BACK] = back
                 _fence()
                 if head[_AT] != at:
-                    # BACK gets its earlier value again, because the worker has begun the items
-                    # after all.
+                    # The worker has begun the items after all, so BACK gets its earlier value
+                    # again.
                     head[_BACK] = before
                     continue
                 head[_TAKEN] = back
@@ -311,7 +309,7 @@ class ResultJournal:
             return 0
 
     def _filled(self, slots: int) -> int:
-        """Return how many results the typed array has; the worker fills the slots in order."""
+        """Return how many results are in the typed array, whose slots the worker fills in order."""
         mark = self._head[_MARK]
         # MARK is read as an unsigned number, and the slots of the array as signed numbers, so the
         # mark is converted here.
@@ -349,8 +347,8 @@ class ResultJournal:
                 slots.pop()
             array = self._ints if how == _INTS else self._floats
             entries = list(array[: len(slots)])
-        # The worker may have died after it sent results, but before it noted in SENT that these
-        # results were sent. The results that have arrived are left out here.
+        # The worker may die after it has sent results, and before it records in SENT that it has
+        # sent them. So the results that have arrived are skipped here.
         entries = entries[max(0, received - sent) :]
         return at & _ALL > received + len(entries), entries
 
@@ -370,7 +368,7 @@ class ResultJournal:
     def last_words(self) -> str:
         """Return the stack that the worker wrote when it crashed or was ended, or an empty text."""
         text = bytes(self._view[SIZE:]).rstrip(b"\0").decode(errors="replace")
-        # If several threads have written their stacks, that of the thread that crashed begins with
+        # Several threads may have written their stacks. That of the thread that crashed begins with
         # the words "Current thread".
         _, _, current = text.partition("Current thread ")
         _, _, stack = current.partition("(most recent call first):\n")
@@ -402,7 +400,7 @@ def receive_journal(
 
 
 def _is_in(serial: int, back: int) -> bool:
-    """Return whether BACK, with the value `back`, takes back the chunk with the number `serial`."""
+    """Return whether `back`, a value of BACK, takes back the chunk with the number `serial`."""
     return back >> 32 < serial <= back & _ALL
 
 

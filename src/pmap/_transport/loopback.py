@@ -12,7 +12,7 @@ TYPE_CHECKING = False  # `typing` is not imported here: workers start faster wit
 if TYPE_CHECKING:
     from socket import socket
 
-# How many pairs are made at most until both ends of one are connected to each other.
+# At most this many pairs of sockets are made, until the two of a pair are connected to each other.
 _TRIES = 8
 
 

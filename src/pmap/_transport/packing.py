@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Final, Literal, TypeAlias
 
-    # A message entry: one value in a message, pickled or plain (see the module `values`). The form
-    # of an entry is known only at run time, and no annotation can express this. So the code that
-    # reads an entry gives a type to each part that it takes.
+    # One value in a message, pickled or plain (see the module `values`). Its form is known only at
+    # run time, so no annotation can state it: the code that reads it gives each part a type.
     Entry: TypeAlias = Any
     # Many message entries, in the form in which they are sent: a list; format and words of a typed
     # array; a list as `marshal` has written it; strings joined into one; columns of rows; or start,
@@ -95,8 +94,8 @@ def packed(values: Sequence[object]) -> Packed | None:
         return list(values) if is_plain(values[0]) and not is_long(values[0]) else None
     if len(values) >= _MANY:
         one = type(values[0])
-        # The types of the middle and the last value are looked at first: if the types are mixed,
-        # `marshal` would write a part of the values in vain.
+        # If the first, middle and last value differ in type, the values are mixed. Then `marshal`
+        # is not tried, which would write a part of the values in vain.
         if one in _TAGS and one is type(values[-1]) and one is type(values[len(values) // 2]):
             numbers = _packed_numbers(one, values)
             if numbers is not None:
@@ -164,7 +163,7 @@ def _packed_rows(rows: Sequence[tuple[object, ...]]) -> Packed | None:
     """
     width = len(rows[0])
     if not PLAIN.issuperset(map(type, rows[0])):
-        return None  # the first tuple is not plain, so the others need not be tested
+        return None  # the first tuple is not plain, so none of the others need be looked at
     many = len(rows) >= _MANY and 0 < width <= _LONGEST_PLAIN_TUPLE
     if many and list(map(len, rows)).count(width) == len(rows):
         return _packed_columns(rows, width)
@@ -182,8 +181,9 @@ def _packed_columns(rows: Sequence[tuple[object, ...]], width: int) -> Packed | 
     """
     columns: list[Packed] = []
     for at in range(width):
-        # No cell may be a tuple. `_packed_rows` has checked the first cell of each column; `packed`
-        # finds a tuple further down, because its type differs from that of the first cell.
+        # No cell of a column may be a tuple. `_packed_rows` has tested the first cell of each
+        # column; in `packed`, a tuple further down differs in type from the first cell, and is
+        # refused.
         cells = packed(list(map(itemgetter(at), rows)))
         if cells is None:
             return None

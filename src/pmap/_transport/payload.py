@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Payload(NamedTuple):
     """A pickle as bytes; its large buffers are in shared memory that all workers use."""
 
-    # The type `values.Head` is written out here: for an annotation in quotes, NamedTuple would load
-    # the module `ast`.
+    # This type is `values.Head`, written out: for an annotation in quotes, NamedTuple would import
+    # the module `ast`, which takes time.
     head: bytes | str | None
     # The sizes of the large buffers, in the form that the module `values` describes.
     sizes: tuple[int | None, ...] = ()

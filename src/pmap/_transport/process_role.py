@@ -57,8 +57,8 @@ def finish_package_on_demand() -> None:
         with lock:
             if package.__dict__.get("__getattr__") is load:
                 _run_init(package)
-        # By now the `__init__` of the package has run. So the package has an attribute `name`, or a
-        # `__getattr__` of its own that finds it.
+        # The `__init__` of the package has run by now, and has set the attribute `name`, or a
+        # `__getattr__` that finds it.
         found: object = getattr(package, name)
         return found
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Those limits of the operating system that count as settings here. RLIMIT_CPU is left out: it
 # limits the processor time of one process, and a worker may have used more than its caller.
 _LIMITS = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
-# Functions that return a setting and are quick to call, by the names of their modules.
+# Functions that return a setting and take little time, by the names of their modules.
 _PROBES = {
     "gc": ("isenabled", "get_threshold", "get_debug"),
     "_socket": ("getdefaulttimeout",),
@@ -75,9 +75,9 @@ class _Row:
         self.of_process = of_process or of_machine
 
 
-# The functions of C that `read_process_settings` calls to see whether anything has changed. The
-# other two values are from the time at which these functions were chosen: how many modules were
-# imported, and which module was imported last.
+# The functions, written in C, that `read_process_settings` calls to see whether a setting has
+# changed. With them: how many modules were imported when they were chosen, and the last of these
+# modules.
 _probes: tuple[list[Callable[[], object]], int, object] = [], -1, None
 # What the functions in `_probes` returned last, and the settings that were read afterwards.
 _last: tuple[list[object], Values] | None = None
@@ -152,8 +152,8 @@ def apply_process_settings(values: Values, before: Values | None) -> None:
         if value is ... or (before is not None and before[at] == value):
             continue
         if before is not None and before[at] is ... and value == row.usual:
-            # The caller has imported the module and not changed the setting, so what an initializer
-            # has set here stays.
+            # The caller has imported the module, but has not changed the setting. So the value that
+            # an initializer has set here stays.
             continue
         if row.of_process and process_role.shares_process:
             continue
@@ -181,7 +181,7 @@ late: dict[str, tuple[_Row, Value]] = {}
 
 
 def apply_late(module: str) -> None:
-    """Put the setting in place that waits for the import of `module`, which has happened now."""
+    """Apply the setting that was put aside until `module` is imported, which has happened now."""
     if module in late:
         _put(*late.pop(module))
 
@@ -237,8 +237,8 @@ def _trace(frames: int) -> None:
         tracer.start(frames)
 
 
-# Variables by which the runtime of OpenMP binds each thread of a process to a processor. If one is
-# set, the runtime in each worker binds the worker's threads, so pmap does not.
+# Variables by which OpenMP binds each thread to a processor. If one is set, OpenMP also binds the
+# threads of each worker, so pmap does not.
 _BINDING = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 
 

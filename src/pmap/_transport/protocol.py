@@ -178,7 +178,7 @@ def parse_setup(message: SetUpMessage) -> SetUp:
 
 
 if TYPE_CHECKING:
-    # The parts of `WorkerRules` stand in the middle of the message, before the environment.
+    # The message has the values of `WorkerRules` in its middle, before the environment.
     CallSpecMessage: TypeAlias = tuple[
         int,
         int,
@@ -421,8 +421,8 @@ EXITED = 22
 CROWDED = 23
 
 if TYPE_CHECKING:
-    # The messages of a process that was just started, and of the fork server. They all have
-    # one form: kind and two numbers.
+    # The messages of a process that has just started, and of the fork server. Each has a kind and
+    # two numbers.
     StartMessage: TypeAlias = tuple[int, int, int]
 
 

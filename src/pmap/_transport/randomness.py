@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _PICKLED = (b"_generator_ctor", b"_randomstate_ctor", b"\x8c\x06Random\x94\x93\x94)R")
 
 # Thread-local data: the attribute `now` is a list of seed and index of the item that this thread
-# runs, and the item's generator once the item has used `rng`. A context variable would be wrong:
-# each item runs in a copy of the context of the pmap call, and if another item has made that call,
-# the copy has the value of that other item.
+# runs, and the item's generator once the item has used `rng`. A context variable would be wrong: if
+# an item calls pmap, the items of that call run in copies of its context, and would have its
+# generator.
 _item = local()
 
 
@@ -63,7 +63,7 @@ def seeded(seed: int, index: int, call: Callable[[], object]) -> object:
     with standard_library:
         import random
 
-    random.seed(f"{seed}, {index}")  # given a text as seed, `random` uses all bits of the text
+    random.seed(f"{seed}, {index}")  # if the seed is a text, `random` uses all its bits
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None:
         sequence = numpy.random.SeedSequence(seed, spawn_key=(index,))
@@ -73,8 +73,7 @@ def seeded(seed: int, index: int, call: Callable[[], object]) -> object:
     try:
         return call()
     finally:
-        # If this item has run inside another item, the generator of that other item is restored
-        # here.
+        # An item may run inside another item. When it ends, the other item gets its generator back.
         _item.now = before
 
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     Buffers = Callable[[PickleBuffer], bool]
 
-# Modules of `multiprocessing` that register reducers (functions that pickle a type). Objects of
-# these types need no guard against plain pickling: pickle refuses them, or the pickle is recognised
-# because it mentions `multiprocessing`, or the plain pickle is just as good.
+# Modules of `multiprocessing` that register reducers (functions that pickle a type). A plain pickle
+# of these types does no harm: it fails, or it mentions `multiprocessing` and so is recognised, or
+# it is just as good.
 _OF_THE_LIBRARY = frozenset(
     {
         "multiprocessing.connection",
@@ -51,17 +51,17 @@ def added() -> list[tuple[type, Callable[[Any], Any]]]:
     ]
 
 
-# How many reducers were registered when `plain_dumps` was last called, and the function that
-# `plain_dumps` returned then.
+# What `plain_dumps` returned last, and how many reducers (functions that pickle a type) were
+# registered then.
 _last: tuple[int, Callable[..., bytes]] = 0, light_pickle.dumps
 
 
 def plain_dumps() -> Callable[..., bytes]:
     """Return a ``dumps`` that raises TypeError for objects whose types have a reducer.
 
-    If no type needs that, the result is pickle's own ``dumps``. For some types with a reducer a
-    plain pickle would be wrong without an error: the plain pickle of a number in shared memory
-    would be a copy of the number.
+    If there are no such types, return pickle's own ``dumps``. A reducer is a function that pickles
+    a type. Without it, a plain pickle may be wrong: that of a number in shared memory would be a
+    copy of the number.
     """
     global _last
     count = len(registered())

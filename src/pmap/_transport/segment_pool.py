@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-# How many bytes of unused segments a pool keeps for their next use, at most: the caller keeps this
-# many bytes, and all its workers together keep as many. So many bytes hold some dozens of large
-# arrays, and are about a hundredth of a machine's memory.
+# How many bytes of shared memory that is not in use are kept to be used again: so many by the
+# caller, and so many by all its workers together. That is enough for some dozens of large arrays,
+# and about a hundredth of a machine's memory.
 KEPT: Final = 1 << 28
 
-# After this many requests that had to be refused, the sender gives up the segment that it lent
-# first: the segment then belongs to the receiver.
+# A receiver may keep shared memory for ever. After this many requests for more that the sender had
+# to refuse, the sender no longer expects back what it lent first.
 _MOST_REFUSED = 16
 
 
@@ -106,7 +106,8 @@ class LentSegments:
         self._room = room
         self._most = most
         self._lent: dict[int, Segment] = {}  # the segments that are lent, by their numbers
-        # How many requests were refused since this sender last gave up a lent segment.
+        # How many requests for shared memory were refused since the sender last gave up memory that
+        # it had lent.
         self._refused = 0
 
     def written(self, buffers: Sequence[Buffer]) -> Segment | None:
@@ -134,10 +135,10 @@ class LentSegments:
         if len(lent) < min(self._most, most) and left >= 0:
             self._free_segments.shrink(left, most - len(lent) - 1)
             return True
-        # The lent segments may come back soon, and a segment that was used before is better than a
-        # new one. So the new segment is not lent. But a receiver may keep some lent segments for as
-        # long as it lives. After `_MOST_REFUSED` refusals the segment that was lent first no longer
-        # counts as lent: it belongs to the receiver.
+        # The receiver may return shared memory soon, and memory that was used before is better than
+        # new memory. So the new memory is not lent. But a receiver may keep what was lent for as
+        # long as it lives. So after `_MOST_REFUSED` refusals the memory that was lent first belongs
+        # to the receiver.
         self._refused += 1
         if self._refused > _MOST_REFUSED and lent:
             self._refused = 0
@@ -150,7 +151,7 @@ class LentSegments:
     def back(self, numbers: Sequence[int]) -> None:
         """Take back the segments with these numbers, which the receiver uses no more."""
         for number in numbers:
-            # `segment` is None if the sender has given that segment up to the receiver.
+            # None: the sender has given this shared memory up to the receiver.
             segment = self._lent.pop(number, None)
             if segment is not None:
                 self._free_segments.put(segment)

@@ -109,13 +109,13 @@ class _Mapping(mmap.mmap):
     # How many segments this process has mapped.
     live = 0
 
-    # Whether this mapping is counted in `live`.
+    # Whether `live` counts this mapping.
     is_live = False
     number = 0
     # The list to which the segment's number is added when nothing uses the mapped memory any more.
     gone: list[int] | None = None
-    # The value that `_forks.last` had when the segment was mapped: another value shows a fork since
-    # then.
+    # What `_forks.last` was when the memory was mapped: another value later shows that the process
+    # was forked since then.
     forks_before: object = None
 
     def __del__(self) -> None:
@@ -123,8 +123,8 @@ class _Mapping(mmap.mmap):
         try:
             self.close()
         except BufferError:
-            # The mapping is part of a reference cycle that is garbage; another object of the cycle
-            # may still use the memory, so the number is not recorded.
+            # The mapping is garbage, in a reference cycle. Another object of the cycle may still
+            # use the memory, so the memory is not reported as unused.
             return
         # A process that was forked after the segment was mapped may still have the segment mapped.
         if self.gone is not None and self.forks_before is _forks.last and not _forks.now:
@@ -139,11 +139,11 @@ class _Forks:
     """
 
     def __init__(self) -> None:
-        # How many threads are forking now. If a signal handler's exception strikes in `_end`, the
-        # number stays too high; then segments are not used again, which costs only time.
+        # How many threads are forking now. If a signal handler raises in `_end`, the number stays
+        # too high. Then no shared memory is used again, which costs only time.
         self.now = 0
-        # Each fork puts a new object here. So code that has kept the earlier object sees by
-        # comparison that a fork has happened since.
+        # Each fork puts a new object here. Code that has kept the object from before sees by that
+        # that a fork has happened.
         self.last = object()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
@@ -172,12 +172,11 @@ _forks = _Forks()
 class Segment:
     """A piece of shared memory; its descriptor is closed with the last reference to this object."""
 
-    # If an exception of a signal handler interrupts `__init__`, `__del__` reads the values that the
-    # class itself has.
+    # A signal handler may raise inside `__init__`. Then `__del__` reads these values of the class.
     fd: int = -1
     _gone: list[int] | None = None
-    # Device and inode of the memory. The program may close the descriptor, and then another file
-    # may get the same descriptor number; `is_open` compares device and inode to notice that.
+    # Device and inode of the memory. The program may close the descriptor, and another file may get
+    # its number; `is_open` notices that by device and inode.
     _file: tuple[int, int] | None = None
 
     def __init__(self, fd: int, number: int = 0, gone: list[int] | None = None) -> None:
@@ -252,7 +251,7 @@ class Segment:
                         with data[done:] as rest:
                             done += os.pwrite(self.fd, rest, start + done)
                 else:
-                    # Copy in pieces: another thread may run between the copies of two pieces.
+                    # Copying is done in pieces, so that other threads can run between them.
                     for at in range(0, length, _PIECE):
                         with data[at : at + _PIECE] as piece:
                             memory[start + at : start + at + len(piece)] = piece
@@ -307,7 +306,8 @@ class Segment:
         if mapping is not None:
             mapping.number, mapping.gone = self.number, self._gone
             mapping.forks_before = _forks.last
-            # From now on the mapping, and not this object, adds the segment's number to `gone`.
+            # From now on the mapping reports that the memory is no longer used, and not this
+            # object.
             self._gone = None
         return mapping
 

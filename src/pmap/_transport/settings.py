@@ -210,12 +210,11 @@ def _levels() -> Levels | None:
     root = getattr(logging, "root", None)
     if root is None:
         return None
-    # Examining all loggers in each call would take too long. Each change of a logger's level clears
-    # the cache of decisions in every logger. So an entry that pmap put into the root logger's cache
-    # shows, if the entry is still there, that no level has changed. The entry is a list that gets
-    # the levels when they are read. It is put into the cache before the levels are read: if another
-    # thread changes a level meanwhile, the list is not in the cache any more, and nobody finds what
-    # was read.
+    # To look at all loggers in each call would take too long. If the level of any logger changes,
+    # `logging` clears the caches of all loggers. So pmap puts an entry of its own, a list, into the
+    # root logger's cache: if the entry is still there, no level has changed, and the list has the
+    # levels. The entry is put there before the levels are read. If another thread changes a level
+    # meanwhile, the entry is gone, and the levels are read again at the next call.
     kept = getattr(root, "_cache", None)
     seen: list[Levels] = [] if kept is None else kept.get(_SEEN, [])
     if seen:

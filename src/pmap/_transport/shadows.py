@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import TypeAlias
 
-    # Names that both a module of the user and one of the standard library have; with each name,
-    # whether the caller has the standard library's module under the name. (The caller has that
-    # module if it imported the module before the user's module was on the path.)
+    # Names that a module of the user and a standard module both have. For each: whether the caller
+    # uses the standard module under this name, because it imported that before the user's module
+    # was on the path.
     Shadows: TypeAlias = list[tuple[str, bool]]
 
 # The directory of the standard library; in a frozen program, which may have no such directory, the
@@ -31,8 +31,7 @@ STANDARD = os.path.dirname(getattr(os, "__file__", "")) or sys.prefix
 _EXTENSIONS = os.path.join(os.path.dirname(STANDARD), "DLLs")
 # The names of the user's modules that hide a standard module in this worker.
 _names: set[str] = set()
-# Modules of the standard library that items in this worker do not see, because a module of the user
-# has the same name.
+# Standard modules that items in this worker do not see: a module of the user has the same name.
 _hidden: dict[str, ModuleType] = {}
 _lock = RLock()
 
@@ -86,7 +85,7 @@ def _is_users(module: ModuleType, path: Sequence[str]) -> bool:
 
 
 def apply_shadows(shadows: Shadows, path: Sequence[str]) -> None:
-    """Make each module name in `shadows` mean for items here what it means in the caller.
+    """Make each module name in `shadows` mean for items in this worker what it means in the caller.
 
     `path` is the import path of the items.
     """

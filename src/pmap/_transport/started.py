@@ -61,7 +61,7 @@ def depth() -> int:
 
 
 def is_marked() -> bool:
-    """Return whether this process, or an ancestor, was started as a worker and is none yet."""
+    """Return whether this process is to become a worker and is none yet, or descends from such."""
     return MARK in os.environ
 
 
@@ -94,8 +94,9 @@ def socket_to_caller(fd: int) -> socket:
 
     if fd >= 0:
         return socket(fileno=fd)
-    # On Windows, `socket` accepts as its last argument the bytes that the caller has written to
-    # stdin. `read` reads stdin to its end, so an item that reads stdin later finds nothing.
+    # On Windows the caller has written the bytes that describe the socket to stdin; `socket` takes
+    # them as its last argument. All of stdin is read, so that an item that reads it later finds
+    # nothing.
     told: Any = sys.stdin.buffer.read()
     return socket(0, 0, 0, told)
 

@@ -52,8 +52,7 @@ class _Tracer:
         self._own_frames = shows_own_frames()
         # The ids of exceptions seen so far, because a chain of contexts may form a circle.
         self._seen: set[int] = set()
-        # Equal places become one object: marshal writes an object only once, however often it
-        # occurs.
+        # Equal places become one object, because marshal writes an object only once.
         self._same: dict[Place, Place] = {}
 
     def trace(self, error: BaseException, depth: int = 0) -> Trace:
@@ -118,8 +117,8 @@ def _source(file: str, line: int, last_line: int) -> str:
     # be a module of the program with that name, and not the module of the standard library.
     cache: Any = getattr(sys.modules.get("linecache"), "cache", {})
     entry: Any = cache.get(file)
-    # In the cache of `linecache`, the entry of a real file has the file's time; an entry that was
-    # not read yet has a single member.
+    # In the cache of `linecache`, the entry of a real file has the file's time. An entry that was
+    # not read yet has one member only.
     if entry is None or len(entry) != 4 or entry[1] is not None:
         return ""
     return "".join(entry[2][line - 1 : last_line])

@@ -214,15 +214,15 @@ def dumps(
             data = dump(value, _PROTOCOL)
         else:
             data = dump(value, _PROTOCOL, buffer_callback=sieve(buffers, least))
-        # A pickle that refers to something in `__main__` by name is of no use: the receiver would
-        # look the name up in its own `__main__`, which is another module.
+        # A pickle that refers to something in `__main__` by name is of no use: the receiver has
+        # another `__main__`.
         if not may_refer_by_value(data) and not (len(data) < _SMALL and has_generator(data)):
             return data
     except RecursionError:
-        raise  # a pickle with the contents of functions would recurse as deeply
+        raise  # pickling the contents of functions would recurse as deeply, so it is not tried
     except Exception:
-        # Exceptions like SystemExit or KeyboardInterrupt are not caught: another way to pickle
-        # would not help.
+        # SystemExit, KeyboardInterrupt and the like are not caught: pickling in another way would
+        # not help.
         if not functions_by_value and isinstance(value, type(dumps)):
             raise
     from .by_value import picklers
@@ -230,7 +230,7 @@ def dumps(
     if role is None:
         role = picklers.Home() if process_role.in_worker else picklers.Whole()
     if buffers is not None:
-        buffers.clear()  # buffers that the first attempt to pickle has left are dropped
+        buffers.clear()  # the first attempt to pickle has failed, so its buffers are dropped
     light = picklers.dumps_light(role, value, None if buffers is None else sieve(buffers, least))
     if light is not None:
         return light
