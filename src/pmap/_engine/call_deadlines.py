@@ -4,8 +4,7 @@ import heapq
 
 from .._jobs.job import Job
 
-# A list with fewer entries than this is not searched for calls that are over, because so few
-# entries take little memory.
+# A shorter list is not searched for calls that are over, because it takes little memory.
 _FEW = 64
 
 
@@ -32,8 +31,8 @@ class CallDeadlines:
         if len(self._heap) >= self._most:
             self._heap = [each for each in self._heap if each[1] in self._jobs]
             heapq.heapify(self._heap)
-            # The next search for entries of ended jobs is made when the heap has twice its present
-            # length. So each entry is looked at only a few times on average.
+            # The next search for entries of ended jobs is made when the heap is twice as long. So
+            # the search looks at each entry only a few times on average.
             self._most = max(_FEW, 2 * len(self._heap))
         heapq.heappush(self._heap, (until, job.number))
 

@@ -23,11 +23,11 @@ class CallSpecs:
         """
         self._backend = backend
         self._last: CallSpec | None = None  # the last call spec, which the next call may share
-        # The last pickled function that is so large that it lies in shared memory. A later call of
-        # this function may send the same memory again.
+        # The last pickled function that is so large that it is in shared memory. A later call of
+        # this function may use the same memory.
         self._large: Payload | None = None
-        # The version number of the caller's modules when `notice_new_code` was called last; it
-        # changes when a module is loaded again.
+        # The version number that `notice_new_code` found last for the caller's modules. It changes
+        # when a module is loaded again.
         self._code: int | None = None
 
     def pack(self, work: Work, sent_names: SentNames) -> CallSpec:
@@ -76,7 +76,7 @@ class CallSpecs:
     def share_no_more(self) -> None:
         """Do not let the next call share the last call spec, even if the function is the same.
 
-        The last call spec may refer by name to objects that new workers have not received.
+        It may refer by name to objects that new workers have not received.
         """
         last, self._last = self._last, None
         if last is not None and not last.calls:

@@ -38,14 +38,14 @@ from .worker_list import WorkerList
 # If another thread has to carry out a request, the thread that made the request checks at this
 # interval, in seconds, whether that is done.
 _MOMENT = 0.005
-# A caller may give a function `watch` for its call. A thread that waits for its call, while another
-# thread runs the engine's loop, calls `watch` each time that this many seconds have passed.
+# Seconds between two calls of `watch`, a function that a caller may give for its call. A thread
+# that waits for the call calls it, if another thread runs the engine's loop.
 _WATCH = 0.1
 # If `watch` raises an exception, its call is cancelled. The thread waits at most this many seconds
 # until nothing of the call runs any more.
 _LAST = 5.0
-# `next` of a counter is one step also without the interpreter's lock (an atomic exchange), so no
-# two jobs get the same number. The other counters of pmap rely on that, too.
+# Also without the interpreter's lock, `next` of a counter is a single step (an atomic exchange), so
+# no two jobs get the same number. pmap's other counters rely on that, too.
 _numbers = itertools.count(1)
 
 
@@ -98,7 +98,7 @@ class Driver:
                 self._leadership.run_until(
                     lambda: job.over or bool(watch()), partial(job.wait, _WATCH)
                 )
-        except BaseException:  # the exception may be Ctrl-C, say: nobody wants the results any more
+        except BaseException:  # the exception may be Ctrl-C: nobody wants the results any more
             self.cancel(job)
             if watch is not None:
                 job.wait(_LAST)
@@ -175,10 +175,10 @@ class Driver:
     def await_more(self, stream_job: StreamJob, start: int, timeout: float | None) -> None:
         """Wait until a stream's job has results from `start` on, or is over; or for `timeout`."""
         if timeout is None and (self.backend.runs_in_poll or self._leadership.is_mine()):
-            # With the serial backend, the items run in the thread that runs the engine's loop,
-            # which must be the thread that consumes the stream. And if a callback in the thread of
-            # the loop calls this method, no other thread could run the loop meanwhile. In these
-            # cases this thread runs the loop; in all other cases it only waits.
+            # With the serial backend, items run in the thread that runs the engine's loop, and that
+            # must be the thread that consumes the stream. A callback in the loop's thread may call
+            # this method, too; no other thread could run the loop then. In both cases this thread
+            # runs the loop, and otherwise it only waits.
             self._leadership.run_until(
                 lambda: stream_job.has(start),
                 lambda: self._wait_without_leading(stream_job, start, None),
@@ -220,8 +220,8 @@ class Driver:
     def ensure_leader(self, stream_job: StreamJob) -> None:
         """Make sure that some thread runs the engine's loop while a stream's consumer waits."""
         stream_job.resting = False
-        # `resting` is false before the next call: a thread that has just left the loop may not have
-        # seen that the consumer waits, and only this call finds another thread for the loop.
+        # Record first that a consumer waits. A thread that is just leaving the loop may not have
+        # seen that; then the call below finds another thread for the loop.
         self._leadership.ensure_leader()
 
     def prestart(self) -> None:
@@ -284,11 +284,11 @@ class Driver:
 
     def _after_the_end(self) -> None:
         me = threading.get_ident()
-        # This code may run in a callback or a signal handler of the thread that runs the engine's
-        # loop. Then that thread goes on with the loop afterwards, and closes the backend at the end
-        # of the loop. A second loop here would consume the events that the outer loop waits for.
+        # A callback or a signal handler may call this method in the thread that runs the engine's
+        # loop. After it, that thread goes on with its loop, and closes the backend at the end. A
+        # second loop here would take the events for which the outer loop waits.
         if not self._state.leader.is_thread(me) and not self._leadership.claim(me, lambda: None):
-            # Another thread is in the engine's loop, and may wait for events that will not come.
+            # Another thread is in the engine's loop, and may wait for events that do not come.
             self.backend.wake()
         self._leadership.ensure_leader()
         with self._state.parking:
@@ -383,7 +383,7 @@ class Driver:
                 submit_kept(job, self._state)
             return job
         if not call.items or self._pack(job):
-            state = self._state  # the requests in its inbox come before this call
+            state = self._state  # requests that came before this call are carried out first
             if may_wait and not state.inbox and state.singles.ask(job):
                 if state.singles.full and state.poisoned is None:
                     return job
@@ -400,9 +400,9 @@ class Driver:
         sent_names = self.backend.sent_names
         if sent_names is not None:
             if self.backend.has_lost_descriptors():
-                # The program has closed descriptors of the pool, so `post` resets the state first.
-                # Otherwise the call spec would refer to objects that the workers will not be sent
-                # again.
+                # If the program has closed descriptors of the pool, `post` resets the state. That
+                # comes first: otherwise the call spec would refer to objects that the new workers
+                # are not sent.
                 self._state.post(lambda: None)
             if self._state.singles.specs.notice_new_code():
                 # The program has loaded a module again, and workers may have an earlier version of
@@ -456,8 +456,8 @@ class Driver:
             where = self._state.scheduler.where
             unsent = [number for number in self._state.jobs if not where(number)]
             spared = {*unsent[: self._state.scheduler.starting]}
-            # The last job is cancelled first. Otherwise the cancellation of an earlier job could
-            # free a worker, and the worker would begin a later job.
+            # The last job is cancelled first. Otherwise a cancelled job could free a worker, which
+            # would begin a later one.
             for number in reversed([*self._state.jobs]):
                 if number not in spared:
                     self._state.handle(e.JobWithdrawn(number))
@@ -494,7 +494,7 @@ class Driver:
                 done = True
 
         self._state.post(do)
-        # Another thread may have taken the request from the inbox and not yet have carried it out.
-        # If an exception interrupts that thread, the engine is reset, and the reset ends the job.
+        # Another thread may have taken the request and not carried it out yet. If an exception
+        # interrupts that thread, the engine is reset, which ends the job.
         while not (done or job.over):
             time.sleep(_MOMENT)

@@ -25,8 +25,8 @@ def begin_keeping(job: Job, state: EngineState) -> "Keeping | None":
 
     def decide(given: "Sorted") -> None:
         state.post(lambda: sort_in(state, job, 0, given))
-        # The thread that consumes a stream may be in the engine's loop and wait for events of the
-        # backend, so it is woken.
+        # A consumer of a stream may be waiting in the engine's loop for events of the backend, so
+        # it is woken.
         state.backend.wake()
 
     return call.keeper.begin(
@@ -40,9 +40,10 @@ def begin_keeping(job: Job, state: EngineState) -> "Keeping | None":
 
 
 def sort_in(state: EngineState, job: Job, items: int, given: "Sorted") -> None:
-    """Queue the items of a job that are not in its checkpoint, as `given` says.
+    """Queue those items of a job that have to run, because its checkpoint does not have them.
 
-    `items` is how many new items of the input there are. This thread holds the engine's lock.
+    `given` says which these are; `items`: how many new items the input has. This thread holds the
+    engine's lock.
     """
     if job.number not in state.jobs:
         return
@@ -68,8 +69,8 @@ def submit_kept(job: Job, state: EngineState) -> None:
     try:
         given = keeping.sort(items)
     except BaseException:
-        # Whatever the exception is, even Ctrl-C: this call releases the items that it has claimed
-        # in the file, so that other processes can run them.
+        # Any exception, even Ctrl-C, ends the call. It gives up the items that it has claimed in
+        # the file, so that other processes can run them.
         keeping.end(lambda _: None)
         raise
     job.keeping = keeping

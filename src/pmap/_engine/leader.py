@@ -20,5 +20,5 @@ class Leader(dict[int, int]):
     def release(self, thread: int) -> None:
         """Let a thread be the leader no more."""
         if self.get(0) == thread:
-            # Because of the default `None`, there is no error if the entry is gone already.
+            # With the default `None`, `pop` raises no error if no thread is the leader.
             self.pop(0, None)

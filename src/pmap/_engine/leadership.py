@@ -90,15 +90,15 @@ class Leadership:
         """
         me = threading.get_ident()
         if self._state.leader.is_thread(me):
-            # This code runs in a callback or a signal handler of the very thread that runs the
-            # engine's loop. The thread cannot wait for itself, so it runs the loop here, within the
-            # outer loop.
+            # A callback or a signal handler calls this method in the thread that runs the engine's
+            # loop. The thread cannot wait for itself, so it runs the loop here, within the outer
+            # loop.
             try:
                 self.lead(reached)
             finally:
-                # A signal handler may run within a `poll` of the outer loop, and the `poll` goes on
-                # after the handler. By then the inner loop may have consumed the events that this
-                # `poll` waits for, or may have set an earlier alarm.
+                # A signal handler may run within a `poll` of the outer loop, which goes on
+                # afterwards. The inner loop may have taken the events for which this `poll` waits,
+                # or set an earlier alarm, so `poll` is told to return.
                 self._backend.wake()
         while not reached():
             if self.claim(me, partial(self.lead, reached)) or wait is None:
@@ -128,9 +128,8 @@ class Leadership:
 
     def _stop_leading(self, me: int) -> None:
         self._state.leader.release(me)
-        # From here on another thread can become the leader. Another thread may have closed the pool
-        # while this thread was in the loop. Then that thread has left it to this thread to close
-        # the backend.
+        # From here on another thread can become the leader. If another thread has closed the pool
+        # while this thread was in the loop, it has left the closing of the backend to this thread.
         if self._state.closed and self._backend.is_open:
             try:
                 if self._state.leader.claim(me):
@@ -141,10 +140,11 @@ class Leadership:
         # thread must run the loop from now on.
         self.ensure_leader()
         if self._backend.has_cache and self._parked_until > self.last_used + _WARM:
-            # If the background thread already sleeps, it is woken here: otherwise it would sleep on
-            # for too long, and free the backend's cache too late.
+            # The background thread may be asleep already, until a time that is too late to free the
+            # backend's cache. So it is woken.
             self.call_background(work=False)
-            # No background thread could be started, so this thread frees the backend's cache now.
+            # No background thread could be started, so this thread frees the memory that the
+            # backend keeps.
             if self._thread is None:
                 self._state.post(partial(self._cool, 0.0))
 
@@ -157,11 +157,10 @@ class Leadership:
         if state.inbox or state.over:
             state.enter()
         while not reached():
-            # `polls_until` tells other threads how long this thread waits. It is infinite before
-            # this thread reads the alarm. If another thread sets an earlier alarm after that, it
-            # sees that this thread waits for longer, and wakes this thread; a wake-up that comes
-            # before the wait ends the wait at once. If the other thread sets its alarm before, this
-            # thread reads that alarm here.
+            # `polls_until` tells other threads until when this thread waits: here, for ever. Only
+            # then does this thread read the alarm. If another thread sets an earlier alarm before
+            # that, it is read here. If it does so later, it sees that this thread waits too long,
+            # and wakes it, even if the wait has not begun.
             state.polls_until = inf
             alarm = state.alarm
             state.polls_until = inf if alarm is None else alarm
@@ -175,8 +174,8 @@ class Leadership:
 
     def ensure_leader(self) -> None:
         """Make sure that some thread runs the engine's loop if there is work."""
-        # A thread that is in the loop at this moment calls this method itself when it leaves the
-        # loop. So there is nothing to do then.
+        # A thread that is in the loop calls this method when it leaves the loop. So there is
+        # nothing to do now.
         if not self._state.leader and (self._state.inbox or self._wanting()):
             self.call_background(work=True)
 
@@ -186,8 +185,8 @@ class Leadership:
             return False
         if not self._backend.runs_in_poll:
             return True
-        # With the serial backend, the items of a stream run in the thread that consumes the stream,
-        # and they wait until that thread asks for results.
+        # With the serial backend, a stream's items run in the thread that consumes the stream, when
+        # it asks for results. So no other thread has to run the loop for them.
         jobs = list(self._state.jobs.values())
         return not jobs or any(not job.resting for job in jobs)
 
@@ -214,10 +213,9 @@ class Leadership:
                     if work:
                         raise
                 else:
-                    # The attribute is set only after the thread has started: another thread, in
-                    # `join`, waits for the background thread, and must not find a thread that has
-                    # not started. The background thread cannot have ended by now: to end, it needs
-                    # the lock `parking`, which this thread holds.
+                    # The attribute is set when the thread has started, because another thread may
+                    # wait in `join` for it. The background thread has not ended by now: for that it
+                    # needs the lock `parking`, which this thread holds.
                     self._thread = thread
                     waiting_threads.append(self)
             else:
@@ -229,8 +227,8 @@ class Leadership:
             try:
                 return self._park()
             finally:
-                # The ValueError comes if Ctrl-C has interrupted this thread while it was being
-                # started: then this thread is not in the list of waiting threads.
+                # Python raises ValueError if Ctrl-C has interrupted this thread while it was being
+                # started: then the list of waiting threads does not have it.
                 with suppress(ValueError):
                     waiting_threads.remove(self)
 
@@ -248,8 +246,8 @@ class Leadership:
                     self._thread = None
                     return False
                 left = self._left(self._idle_timeout)
-            # The cache is freed only when there is no work. While there is work, some thread is in
-            # the engine's loop, and it calls `call_background` when it leaves the loop.
+            # There is no work, so the cache can be freed. While there is work, the thread that is
+            # in the loop calls `call_background` when it leaves.
             if self._backend.has_cache and not self._state.scheduler.busy:
                 left = min(self._left(_WARM), inf if left is None else left)
             if left is not None and left <= 0:
@@ -263,8 +261,8 @@ class Leadership:
     def _left(self, idle: float) -> float:
         """Return in how many seconds the pool will have been without work for `idle` seconds."""
         left = self.last_used + idle - time.monotonic()
-        # If that time is over and a job is in progress all the same, another thread runs a long
-        # call. Then the background thread checks again after `idle` seconds.
+        # No time is left, but another thread runs a long call. The background thread checks again
+        # after `idle` seconds.
         return idle if left <= 0 and self._state.scheduler.busy else left
 
     def _cool(self, after: float) -> None:
@@ -307,12 +305,12 @@ class Leadership:
         """Record that an error has ended the background thread, so that no thread waits for it."""
         with self._state.parking:
             self._thread = None
-        # The engine is marked as `poisoned`, which means that it is to be reset. That is so even if
-        # its state is in order, as when the system refuses to poll: no other thread runs the loop,
-        # so the jobs in progress would never end.
+        # The engine is marked as poisoned: it will be reset. That is done even if its state is in
+        # order, because no thread runs the loop any more, and the calls in progress would never
+        # end.
         self._state.poisoned = self._state.poisoned or error
-        # To handle this empty request, the engine finds that it is poisoned, resets itself, and
-        # fails all jobs in progress.
+        # This empty request makes the engine see that it is poisoned. It resets itself, and all
+        # calls in progress fail.
         self._state.post(lambda: None)
 
     def _idle_for_too_long(self) -> bool:
@@ -344,8 +342,8 @@ def _background(leadership: Leadership, _owner: object) -> None:
         while leadership.park():
             leadership.background()
     except BaseException as error:
-        # When the interpreter ends, it closes the backend while this daemon thread may still use
-        # the backend. Errors are expected then, and are not reported.
+        # The interpreter is ending, and has closed the backend while this daemon thread uses it.
+        # The errors that come of that are not reported.
         if not _exiting:
             leadership.lose_thread(error)
             raise

@@ -58,7 +58,7 @@ class ProcessEnd:
         return self._backend.is_left()
 
     def hear_reports(self, seconds: float) -> None:
-        """Pass on for `seconds` what workers print and log at their end: no loop runs now."""
+        """Pass on what workers print and log at their end, for `seconds`: no loop does so now."""
         if self._backend.is_open and not self._backend.runs_in_poll:
             for event in self._backend.collect(self._backend.poll(seconds)):
                 if isinstance(event, Report):
@@ -141,8 +141,9 @@ def _end_all() -> None:
 
 def _let_go_in_order(ends: list[ProcessEnd]) -> None:
     """Let idle workers end by themselves, so that they run what they registered with `atexit`."""
-    # This thread holds the locks while it waits, so that no other thread starts or ends workers. A
-    # pool whose lock another thread holds is left out: `end_at_exit` kills its workers later.
+    # This thread holds the locks of the pools while it waits, so no other thread starts or ends
+    # workers. If another thread holds a pool's lock, that pool is left out, and `end_at_exit` kills
+    # its workers later.
     ours = [end for end in ends if end.lock()]
     try:
         for end in ours:
@@ -152,8 +153,8 @@ def _let_go_in_order(ends: list[ProcessEnd]) -> None:
             seconds = until - time.monotonic()
             if seconds <= 0:
                 break
-            # The pools are read in turn, each for a short time: a worker with much output cannot
-            # end before its output is read, so no pool may have to wait long for its turn.
+            # Each pool is read for a short time, in turn: a worker with much output ends only after
+            # it was read.
             for end in left:
                 end.hear_reports(seconds if len(left) == 1 else min(seconds, _TURN))
     except Exception:

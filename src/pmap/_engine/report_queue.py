@@ -22,10 +22,10 @@ class ReportQueue:
 
     def renew_lock(self) -> None:
         """Make a new lock that no thread holds, for a new pool or in a forked process."""
-        # The lock is reentrant: a stream or log handler of the caller, to which reports go, may
-        # itself use this pool.
+        # The lock is reentrant: reports go to the caller's streams and log handlers, and these may
+        # use this pool.
         self._lock = threading.RLock()
-        # Whether a thread is passing reports (such as output of items) on at this moment.
+        # Whether a thread is passing on reports now.
         self._passes_on = False
 
     def add(self, report: Report) -> None:
@@ -40,11 +40,10 @@ class ReportQueue:
         if not (self.waiting or self._passes_on):
             return  # usually there are no reports
         with self._lock:
-            # `_passes_on` is set before a report leaves the queue, and a thread without the lock
-            # reads `waiting` first and `_passes_on` second. So such a thread never believes that
-            # there are no reports while another thread is passing the last report on. Without the
-            # GIL the two changes keep this order, too: each takes the lock of an object, which is a
-            # memory fence.
+            # `_passes_on` becomes true before a report leaves the queue. Readers without the lock
+            # read `waiting` first, and `_passes_on` afterwards. So none of them finds that there
+            # are no reports while the last report is being passed on. This order also holds without
+            # the GIL: each change takes the lock of an object, which is a memory fence.
             outer, self._passes_on = self._passes_on, True
             try:
                 while self.waiting:

@@ -38,8 +38,8 @@ class SingleCalls:
             over: gets the jobs whose outcome is known.
             backend: runs the items of the jobs.
         """
-        # With a backend that runs items in `poll` no job may wait here: no event comes until some
-        # thread polls, and while the items of a stream wait for the stream's consumer, none does.
+        # No job may wait here if the backend runs items in `poll`: no event comes until a thread
+        # calls `poll`.
         self._may_wait = not backend.runs_in_poll
         self._jobs = jobs
         self._over = over
@@ -55,8 +55,9 @@ class SingleCalls:
         """
         call = job.call
         may_wait = self.full and self._may_wait and len(call.items) == 1
-        # A deadline or a trace begins when the scheduler is told of the job. And a call spec that
-        # is not the last one is to become it, so that the next call can share it.
+        # A call with a deadline or a trace does not wait here, because its time begins when the
+        # scheduler is told of it. A call with another call spec than the last call does not wait
+        # either: the next call is to share its call spec.
         if not may_wait or call.rules.until or call.trace or not self.specs.is_last(job.spec):
             return False
         self.asked.append(job)
@@ -71,8 +72,8 @@ class SingleCalls:
         taken: list[Job] = []
         for _ in range(len(self.asked)):
             job = self.asked[0]
-            # The job is put there before it is taken from here: if a signal strikes between, all
-            # jobs that are there end with an error, and none is lost.
+            # Each job is put into one table before it is removed from the other. So if a signal's
+            # exception strikes in between, the job ends with an error, and is not lost.
             self._jobs[job.number] = job
             self.asked.popleft()
             taken.append(job)
@@ -101,7 +102,8 @@ class SingleCalls:
         jobs, over, release = self._jobs, self._over.append, self.specs.release
         for number in numbers:
             job = jobs[number]
-            # In this order: if a signal strikes between, the job is told its end all the same.
+            # The job is removed last. So if a signal's exception strikes in between, its caller is
+            # told all the same that it is over.
             over(job)
             del jobs[number]
             release(job)

@@ -92,7 +92,7 @@ class EngineState:
         self.traced: Final[dict[int, Recording]] = {}
         self.renew_locks()
 
-    # docs/internals/loop.md tells what threads read without the lock, and why they may.
+    # The page docs/internals/loop.md says which data threads read without the lock, and why.
     def renew_locks(self) -> None:
         """Make new locks, with no leader: for a new pool, and in a forked process."""
         self.lock: threading.Lock = threading.Lock()
@@ -133,14 +133,14 @@ class EngineState:
             # call carries out all requests before it returns.
             return
         singles = self.singles
-        # In a poisoned engine `full` may be out of date, and no event is certain to come.
+        # In an engine that has to be reset, `full` may be wrong, and no event may ever come.
         while (
             polled is not None
             or self.inbox
             or (singles.asked and (not singles.full or self.poisoned is not None))
         ):
-            # Between the `with` and the next line no signal handler can run. So `_holder` is right
-            # whenever this thread holds the lock.
+            # No signal handler runs between the `with` and the next line, so `_holder` is right as
+            # long as this thread holds the lock.
             with self.lock:
                 self._holder = me
                 try:
@@ -163,12 +163,13 @@ class EngineState:
             for event in self.backend.collect(polled):
                 self._take(event)
         while self.inbox:
-            # What was asked for before this request, say to close the pool, comes before it.
+            # Earlier requests, such as one to close the pool, are carried out before this one.
             if self.singles.asked:
                 self._submit_asked()
             self.inbox.popleft()()
         self.singles.full = self.scheduler.is_full
-        # A thread that asks stores its job, then looks at `full`; so one of the two sees the other.
+        # A thread that submits a job stores the job, and then reads `full`. This thread writes
+        # `full`, and then reads the jobs. So one of the two sees what the other has stored.
         while self.singles.asked and not self.singles.full:
             self._submit_asked()
             self.singles.full = self.scheduler.is_full
@@ -177,8 +178,8 @@ class EngineState:
         # meanwhile.
         self.alarm = self._deadlines.next(self.scheduler.alarm)
         if self.alarm is not None and self.alarm < self.polls_until:
-            # The thread in the engine's loop waits for too long and would miss the new alarm, so it
-            # is woken.
+            # The thread in the engine's loop would wait longer than until the new alarm, so it is
+            # woken.
             self.backend.wake()
 
     def _submit_asked(self) -> None:
@@ -493,7 +494,6 @@ class EngineState:
         self.handle(e.JobSubmitted(job.number, size, job.call.rules, open, like, function))
 
 
-# The table is no attribute of the state: methods that are bound to the state would form a reference
-# cycle, so the state and the arguments of the initializer would stay in memory until the garbage
-# collector runs.
+# A module's table and no attribute of the state: there its methods would form a reference cycle
+# with the state. Then the initializer's arguments would stay in memory until a garbage collection.
 _CARRY_OUT = EngineState.ways()

@@ -2,6 +2,6 @@
 
 
 class WorkerEnd:
-    """Will hold how a worker has ended; it is made before that, for code that asks for it."""
+    """Gets the exit code of a worker when the worker ends; other code may hold it before that."""
 
     exitcode: int | None = None  # the exit code of the worker's process; None before its end

@@ -22,8 +22,8 @@ class WorkerList:
         """Return the process ids of the present workers by number; threads have the id None."""
         state = self._state
         if not state.leader and state.backend.workers() and not state.holds_lock():
-            # An idle worker may have ended since a thread was last in the engine's loop. So this
-            # thread asks the backend once for events.
+            # An idle worker may have ended while no thread was in the engine's loop. So this thread
+            # asks the backend for events once.
             look = partial(state.backend.poll, 0.0)
             self._leadership.claim(threading.get_ident(), lambda: state.enter(look()))
         return state.backend.workers()

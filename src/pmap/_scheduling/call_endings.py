@@ -75,7 +75,7 @@ class CallEndings:
         self.go_on(worker, cost, event, now, chunks=count, items=count)
         self._prefetch.consider(worker)
         if worker.chunks and worker.chunks[0].next >= worker.chunks[0].job.end:
-            # The worker goes on with its next chunk, which may have become unwanted meanwhile.
+            # The worker goes on with its next chunk, which nobody may want any more.
             self._endings.end_unwanted(worker)
         self._answer.commands.append(FinishCalls(ended))
         if self._workers.closed:

@@ -39,8 +39,8 @@ _TOGETHER = 0.002
 _MOST_SHORT = 64
 # The first chunk for a worker has at most this many items if only the cost of an earlier job is
 # known. Before each group of `_FEW_TOGETHER` items the worker takes 1 us to check whether the group
-# was taken back. For such a chunk all these checks cost as much as the two or three smaller chunks
-# that it replaces.
+# was taken back. In a chunk of this size, the checks take as long together as the messages of the
+# smaller chunks that it replaces.
 _MOST_EXPECTED = 1 << 12
 # Several chunks may travel in one message if they have at most this many bytes together. Larger
 # chunks gain nothing by sharing a message.
@@ -55,8 +55,8 @@ _SHARES = 2  # a chunk has at most 1 / (`_SHARES` * workers) of the items that a
 # Seconds that a part of a chunk should take. A part is a group of items that begin together: once
 # the part has begun, none of its items can be taken back from the worker.
 _PART = 0.001
-# A part of a chunk, whose items begin together, has at most this many items, even if the items so
-# far were quick: the next items may be slow. Before each part the worker takes 1 us to check
+# A part of a chunk, whose items begin together, has at most this many items, even if earlier items
+# were quick, because later ones may be slow. Before each part the worker takes 1 us to check
 # whether the part was taken back, a twentieth of the time that 256 of the quickest items take.
 _MOST_TOGETHER = 256
 # A part of a chunk has at most this many items where the caller chose the `chunksize`, or while the
@@ -92,8 +92,8 @@ class CostMeter:
         """Record that `items` items took `elapsed` seconds together, and `size` bytes."""
         if items <= 0:
             return
-        # If the size of an item is above the running mean, it replaces the mean at once: chunks
-        # with too many bytes do more harm than too many messages.
+        # If an item has more bytes than the running mean, its size replaces the mean at once: too
+        # many bytes in a chunk do more harm than too many messages.
         self.size += _GROWTH * (size / items - self.size)
         self.size = max(self.size, size / items)
         self.items += items
@@ -101,8 +101,8 @@ class CostMeter:
         each = elapsed / items
         if self.seconds is None or (self.items <= _COLD and each < self.seconds / 2):
             # The first items are slow, because they import modules and fill caches. So while few
-            # items are measured, a much lower cost replaces the estimate at once. Later it does
-            # not, because a single item may be quick by chance.
+            # items are measured, a much lower cost replaces the estimate at once. Later a single
+            # low cost may be chance.
             self.seconds = each
         else:
             self.seconds += _GROWTH * (each - self.seconds)
@@ -203,8 +203,8 @@ def chunk_size(
     # While few items are measured, a chunk has only a few times as many items: the later items may
     # differ from the measured ones.
     trusted = remaining if measured is None else _TRUST * measured
-    # A chunk may have as many items as take `overhead` seconds, however few were measured: even if
-    # the items are slower than measured, smaller chunks would take longer in total.
+    # A chunk may have as many items as take `overhead` seconds, however few were measured. With
+    # fewer, the overhead would take more time than the items.
     if overhead:
         placing = min(_LONGEST, overhead)
         trusted = max(trusted, remaining if cost * remaining <= placing else int(placing / cost))

@@ -3,8 +3,8 @@
 import heapq
 from collections.abc import Callable
 
-# A queue with fewer entries than this is not searched for items that are not wanted any more,
-# because so few entries take little memory.
+# A shorter queue is not searched for items that nobody wants any more, because it takes little
+# memory.
 _FEW = 64
 
 
@@ -28,8 +28,8 @@ class DelayQueue:
         if len(self._heap) >= self._most:
             self._heap = [each for each in self._heap if self._is_wanted(*each[1:])]
             heapq.heapify(self._heap)
-            # The next search for unwanted items is made when the heap has twice its present length.
-            # So each entry is looked at only a few times on average.
+            # The next search for unwanted items is made when the heap is twice as long. So the
+            # search looks at each entry only a few times on average.
             self._most = max(_FEW, 2 * len(self._heap))
         heapq.heappush(self._heap, (when, job, item))
 

@@ -90,7 +90,7 @@ class Dispatcher:
             # Each job gives one chunk in turn, so that a long job does not starve a short job.
             if stop < job.end and job.waiting():
                 self._jobs.enqueue(job)
-            # `Prefetch` looks at the first job in the queue, so that job must have items to send.
+            # The next lines rely on it that the first job in the queue has items to send.
             self._jobs.skip_finished()
             step = job.step_of(stop - start) if worker.can_reclaim_items and stop - start > 1 else 0
             if step:

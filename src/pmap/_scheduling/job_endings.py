@@ -39,9 +39,8 @@ class JobEndings:
         """End a job if the job waits for no more input, and if all wanted items have ended."""
         if job.state >= FINISHED or job.unfinished():
             return
-        # If the workers that run unwanted items of the job are being killed, the job is over only
-        # when these workers have ended: the caller relies on it that then nothing of the job runs
-        # any more.
+        # Workers that run unwanted items of the job may be being killed. Then the job is over when
+        # they have ended: the caller relies on it that nothing of the job runs afterwards.
         if job.in_flight and self._can_kill and job.kills():
             return
         job.state = CANCELLED if job.state == KILLING else FINISHED
@@ -85,9 +84,8 @@ class JobEndings:
         for worker in self._workers.holders_of(job):
             if self._can_kill and job.kills():
                 self.end_unwanted(worker)
-            # If the workers are not killed, the unwanted items that run go on to their end.
-            # Unwanted items that have not begun are taken back from their workers, and so never
-            # begin.
+            # If the workers are not killed, their running items go on to their end. Unwanted items
+            # that have not begun are taken back from the workers.
             elif any(c.job is job and c.step and c.start >= end for c in worker.chunks):
                 self._reclaiming.request(worker)
 
@@ -142,10 +140,9 @@ class JobEndings:
             and not holders[0].leaving
             and job.state == RUNNING
         ):
-            # If several workers hold items of the job, the job is not cancelled: items that one
-            # worker gave back could be sent again before the other workers answer. If the worker
-            # holds only one chunk, whose items begin together, it has begun that chunk, and the job
-            # is not cancelled either.
+            # If several workers hold items of the job, it is not cancelled: what one worker gives
+            # back could be sent again before the others answer. If a worker holds one chunk only,
+            # whose items begin together, the chunk has begun, and the job is not cancelled either.
             job.state = WITHDRAWING
             self._reclaiming.request(holders[0])
 

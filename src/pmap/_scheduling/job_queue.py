@@ -23,9 +23,9 @@ class JobQueue:
 
     def __init__(self) -> None:
         """Begin before any job is submitted."""
-        # There may be millions of jobs of one item, and most are submitted with the same rules. So
-        # all jobs of one item with the same rules share one small `SingleCall`, and a `Job` object
-        # is made only when the item is sent to a worker.
+        # There may be millions of calls of one item, most with the same rules. Those with the same
+        # rules share one small `SingleCall`. Each gets a `Job` object only when its item is sent to
+        # a worker.
         self._jobs: dict[int, Job | SingleCall] = {}
         self._last_single_call = SingleCall(RunRules(), None)
         self.turns: deque[Job | int] = deque()

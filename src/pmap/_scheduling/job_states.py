@@ -44,8 +44,8 @@ TRANSITIONS: Final = {
         CANCELLED: "it is cancelled, and what runs is let run",
         UNSTARTED: "no worker can be started",
     },
-    # The worker that was asked answers before any other event comes, so only these states can
-    # follow.
+    # The worker that was asked to give back items answers before any other event comes, so only
+    # these states can follow.
     WITHDRAWING: {
         RUNNING: "the worker has begun some of it",
         CANCELLED: "the worker gave all of it back",

@@ -12,22 +12,22 @@ from .worker_states import RECLAIMING
 # seconds together. So the worker never waits for its next chunk, and no chunk waits long.
 PREFETCH_BELOW = 0.005
 # Without the GIL, threads that compute take all processors, and the thread that sends chunks waits
-# for one: a few milliseconds, as Linux lets a thread run for so long. So each of these workers is
-# sent a second chunk while its only chunk is expected to take less than this many seconds. That is
-# more than the usual chunk takes (`chunk_sizes.TARGET`), and little for other calls to wait.
+# for one: a few milliseconds on Linux. So each worker is sent a second chunk if its only chunk is
+# expected to take less than this many seconds. That is more than the usual chunk takes
+# (`chunk_sizes.TARGET`), and little for other calls to wait.
 AHEAD_BELOW = 0.03
 # A worker holds at most this many chunks: enough to send several of them in one system call.
 MOST_HELD = 8
-# Until this many items of the job have been measured for each worker, a worker holds fewer chunks
-# than `MOST_HELD`. The first items cost more than others, which makes the first chunks too small,
-# and 64 workers would hold 500 of these small chunks.
+# Until this many items of a job have been measured for each worker, a worker holds fewer chunks
+# than `MOST_HELD`. The first items take longer than others, which makes chunks too small; 64
+# workers would hold 500 such chunks.
 _TRIED = 4
 # Until enough items have been measured, all workers together hold at most this many chunks; but
 # each worker may hold two.
 _UNTRIED = 64
 # While single calls with small arguments wait, a worker holds at most this many chunks. Half of
-# these chunks travel in one system call, which reduces the time of a call by a third. For a map the
-# limit is lower: the chunks of a map grow, so it is better to make the next chunks later.
+# these chunks travel in one system call, which makes a call a third faster. For a map the limit is
+# lower: the later its chunks are made, the better their sizes fit.
 MOST_CALLS = 32
 # A worker may hold more than `MOST_HELD` chunks only if the items and results of all these chunks
 # take fewer bytes than this.
@@ -51,10 +51,10 @@ class Prefetch:
         """
         self._jobs = jobs
         self._limit = limit
-        self._below_target: dict[int, Worker] = {}  # workers that may be sent more chunks
+        self._below_target: dict[int, Worker] = {}  # workers that may get more chunks
         self._at_share: dict[int, Worker] = {}  # workers that hold their share of the waiting items
-        # Each worker in `_at_share` holds its share of the waiting items of this job. It is None if
-        # a call of a single item waits, and `_SEVERAL` if the workers hold shares of several jobs.
+        # For which job the workers in `_at_share` hold their share of the waiting items. None: a
+        # call of a single item waits. `_SEVERAL`: there are several such jobs.
         self._share_of: int | None = None
 
     def resize(self, limit: int) -> None:
@@ -175,8 +175,8 @@ class Prefetch:
 
     def _has_enough(self, worker: Worker, seconds: float, size: float) -> bool:
         """Return whether a worker holds enough chunks, whichever job is dispatched next."""
-        # For a large chunk that is sent ahead of need the caller takes new memory, which costs more
-        # time than a short wait of the worker.
+        # For a large chunk that is sent ahead of need the caller needs new memory. That takes
+        # longer than the worker would wait.
         most = self.most_held() if size < _SMALL else min(self.most_held(), MOST_HELD)
         below = AHEAD_BELOW if worker.one_ahead and len(worker.chunks) == 1 else PREFETCH_BELOW
         if len(worker.chunks) >= most or seconds >= below or size >= MOST_BYTES:
@@ -213,8 +213,8 @@ def _load(worker: Worker, now: float) -> tuple[float, float]:
         # chunk takes longer than expected.
         return inf, 0.0
     if worker.one_ahead and len(worker.chunks) == 1:
-        # Only one chunk is sent ahead, and given back at once if its items are slower: so the cost
-        # of few items is enough to know.
+        # At most one chunk is sent ahead, and it is taken back at once if its items turn out slow.
+        # So a cost that was measured from few items is good enough.
         return load_of(worker.chunks[0], trusted=1)
     seconds = size = 0.0
     for chunk in worker.chunks:

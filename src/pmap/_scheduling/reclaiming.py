@@ -43,8 +43,8 @@ class Reclaiming:
         question = ReclaimChunks(worker.id)
         if worker.state == RECLAIMING or question in self._answer.questions:
             return
-        # A worker that is ending keeps its state, but is asked, too, because a thread may take long
-        # to end.
+        # A worker that is ending keeps its state. It is asked for its items, too, because a thread
+        # may take long to end.
         if worker.state == BUSY:
             worker.state = RECLAIMING
         self._answer.questions.append(question)
@@ -69,15 +69,15 @@ class Reclaiming:
             # Only one worker is asked to give items back, because its items may be enough for all
             # idle workers.
             worker = max(late, key=lambda worker: len(worker.chunks))
-            # With this value the worker is not asked again to give items back while it runs its
-            # first chunk.
+            # This value keeps the worker from being asked for items again while it runs its first
+            # chunk.
             worker.since = inf
             self.request(worker)
 
     def on_chunks_finished(self, chunks: int = 1) -> None:
         """Shorten the delay before items are taken back, because a worker has finished chunks."""
-        # The delay is halved, and not reset: the next chunk, too, may have to wait until the system
-        # lets the worker run.
+        # The delay is only halved: the next chunk may also have to wait until the system lets the
+        # worker run.
         self._delay = max(RECLAIM_AFTER, self._delay / 2**chunks)
 
     def take_back(self, worker: Worker, event: ChunksReclaimed, now: float) -> list[Job]:
@@ -87,13 +87,13 @@ class Reclaiming:
         self._prefetch.consider(worker)
         waits = event.kept == 1 and event.items is None and worker.chunks[0].step > 0
         if waits:
-            # The worker keeps its first chunk, but has not begun even that one. The time until the
-            # worker is asked again to give items back starts anew.
+            # The worker has given back all but its first chunk, and has not begun that one. From
+            # now on it gets the full time again until it is asked for items.
             worker.since = now
         if waits or not event.kept:
-            # The worker has not begun its chunk, because the system has not let it run. With the
-            # same short delay, items would soon be taken back from the next worker as well, and
-            # would go to and fro.
+            # The worker has not begun its chunk, because the system has not let it run. So the
+            # delay becomes longer: otherwise the items would soon be taken back from the next
+            # worker as well, and go to and fro.
             self._delay = min(2 * self._delay, _MOST_DELAY)
         touched: dict[int, Job] = {}
         while len(worker.chunks) > event.kept:

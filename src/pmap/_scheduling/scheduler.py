@@ -134,8 +134,8 @@ class Scheduler:
         )
         self._now = 0.0
         self.timed: bool = False
-        # Whether nothing has to be sent to workers after the present event: its worker holds enough
-        # chunks, and the event adds no waiting items.
+        # Whether there is nothing to send after this event: its worker holds enough chunks, and no
+        # new items wait.
         self._dispatch_can_wait = False
         self._handlers = self._table()
 
@@ -257,8 +257,8 @@ class Scheduler:
         """The time at which the scheduler wants the event `Tick`; None: it wants none."""
         reclaiming = self._reclaiming
         if not (reclaiming.has_candidates or self.timed):
-            # This is the usual case: no call has a time limit or retries, and no worker holds items
-            # that may be taken back.
+            # Usually no call has a time limit or retries, and no worker holds items that may be
+            # taken back.
             return None
         times: list[float] = []
         if reclaiming.has_candidates and self._workers.idle and not self._jobs.turns:
@@ -296,7 +296,7 @@ class Scheduler:
 
     def _on_input_arrived(self, event: InputArrived) -> None:
         job = self._jobs.get(event.job)
-        # If the job is not open any more, a failure has ended it, or its caller has cancelled it.
+        # The job takes no input any more: it has failed, or its caller has cancelled it.
         if job is not None and job.state == OPEN:
             job.end += event.items
             self._prefetch.enqueue(job)
@@ -308,7 +308,7 @@ class Scheduler:
         # A job that is failing or cancelled wants no new items.
         if job.state < FAILING:
             job.end += event.items
-            # Items that have to run, as this event says, are queued like items that are run again.
+            # The items that have to run are queued in the same way as items that are run again.
             job.cursor = job.end
         if job.tried is None or job.delayed is None:
             job.tried, job.delayed = {}, set()
@@ -345,32 +345,32 @@ class Scheduler:
     # --- events of workers ---------------------------------------------------------------------
 
     def _on_items_finished(self, event: ItemsFinished, more: bool = False) -> None:
-        # `more`: the worker's next chunk is finished as well, and its event follows at once.
+        # `more`: the worker has finished its next chunk, too, whose event comes next.
         worker = self._workers.all[event.worker]
         chunk = worker.chunks[0]
         job = chunk.job
         queued = len(self._jobs.turns)
         chunk.next += event.items
         if event.last:
-            # The finished chunk is removed before the failures of its items are handled: the worker
-            # has begun its next chunk by now, and a failure may make that next chunk unwanted.
+            # The chunk is removed before the failures of its items are handled. The worker has
+            # begun its next chunk by now, and a failure may make that chunk unwanted.
             self._remove_first_chunk(worker, event)
         self._prefetch.consider(worker)
         for index in event.failed:
             if not (index in event.again and self._retries.try_again(job, index, self._now)):
                 self._endings.fail(job, index)
         if event.last and chunk.next < min(chunk.stop, job.end) and job.state < FINISHED:
-            # The worker has left out the rest of the chunk, so these items are queued again.
+            # The worker has skipped the rest of the chunk, so its items are queued again.
             self._reclaiming.requeue(chunk)
         if not more and worker.chunks and worker.chunks[0].next >= worker.chunks[0].job.end:
-            # The items of the worker's next chunk may have become unwanted meanwhile.
+            # The worker's next chunk may have become unwanted meanwhile.
             self._endings.end_unwanted(worker)
         if job.state < FINISHED:
             self._endings.finish_if_done(job)
             if self._dispatcher.stopped:
                 self._endings.cancel_if_idle(job)
         has_enough = len(worker.chunks) > self._prefetch.most_held() // 2
-        # If this event has queued items, another worker may be free for them.
+        # If this event has queued items, an idle worker may take them.
         self._dispatch_can_wait = has_enough and len(self._jobs.turns) <= queued
         if not worker.chunks:
             self._workers.idle_or_stop(worker)
@@ -403,9 +403,9 @@ class Scheduler:
                 continue
             touched[job.id] = job
             if chunk is worker.chunks[0] and chunk.next < min(chunk.stop, job.end):
-                # The death of the worker counts as a failed try of its chunk only if no item of the
-                # chunk was finished, and if the scheduler did not kill the worker. Otherwise the
-                # death says nothing about the items that had not begun.
+                # The death counts as a failed try of the chunk only if no item of it was finished,
+                # and the scheduler has not killed the worker. Otherwise it says nothing about the
+                # items that had not begun.
                 if chunk.next == chunk.start and worker.state < OVERDUE:
                     chunk.tries += 1
                 self._lose_items(worker, chunk, event.begun or int(chunk.tries >= MAX_TRIES))
@@ -435,9 +435,8 @@ class Scheduler:
         worker = self._workers.all[event.worker]
         reclaimed = self._reclaiming.take_back(worker, event, self._now)
         if event.kept == 1:
-            # The worker runs the only chunk that it has kept. If it has kept several chunks, all
-            # but the last one are finished, and the events `ItemsFinished` of these chunks come in
-            # a moment.
+            # The worker runs the last of the chunks that it keeps. It has finished the others, and
+            # the events `ItemsFinished` of those come soon.
             self._endings.end_unwanted(worker)
         self._endings.settle_withdrawals(worker, reclaimed)
         for job in reclaimed:
@@ -446,8 +445,8 @@ class Scheduler:
             self._deadlines.start(worker, self._now)
             self._workers.idle_or_stop(worker)
             if worker.id in self._workers.idle:
-                # This worker was too slow to begin the chunks that it has given back. So of all
-                # idle workers it is the last to get a chunk.
+                # This worker was too slow to begin the chunks that it has given back, so it is the
+                # last idle worker to get a chunk.
                 self._workers.idle = {worker.id: worker, **self._workers.idle}
 
     # --- events of time ------------------------------------------------------------------------

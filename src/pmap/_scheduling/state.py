@@ -75,7 +75,7 @@ class Job:
         # first failure.
         self.end = size
         self.rules = rules
-        # Whether the call is a stream: then a consumer waits for each chunk of results.
+        # Whether the call is a stream, whose consumer waits for each chunk of results.
         self.streams = open
         self.cost = cost
         # Whether the job is expected to be so short that it is sent as one chunk.
@@ -150,7 +150,7 @@ class Job:
         """Return how many items wait to be sent to a worker."""
         if not self.requeued:
             return max(0, self.end - self.cursor)
-        # In this state the caller wants all waiting items, so all requeued items count.
+        # In a job that collects failures all waiting items are wanted, so all requeued items count.
         if self.state < FAILING:
             return self.end - self.cursor + self.requeued_items
         requeued = sum(max(0, min(stop, self.end) - start) for start, stop, _ in self.requeued)
@@ -186,9 +186,8 @@ class Job:
 
     def requeue(self, start: int, stop: int, tries: int) -> None:
         """Queue the items `start` to `stop` - 1 to be sent again, before all later items."""
-        # Items are queued again if they are slow or were lost. So the expectation that the job is
-        # short does not hold: its items are not sent as one chunk, or as large first chunks, any
-        # more.
+        # Items are queued again because they were slow or lost. So the job is no longer expected to
+        # be short, and its items are not sent in large first chunks any more.
         self.is_short = False
         self.expected = None
         if self.requeued is None:
@@ -237,8 +236,8 @@ class Worker:
         # Whether the worker has ever been ready, so that its start has succeeded.
         self.ready = False
         self.chunks: deque[Chunk] = deque()
-        # The time at which the worker began its first chunk. The value is infinite if the worker is
-        # not to be asked to give items back while it runs that chunk.
+        # When the worker began its first chunk. Infinite if the worker is not to be asked for items
+        # while it runs that chunk.
         self.since = 0.0
         self.taken = 0  # how many chunks the worker was sent, without those that were taken back
         self.replace = False  # whether the worker is to be replaced, however many chunks it has run

@@ -38,8 +38,8 @@ TRANSITIONS: Final = {
         OVERDUE: "an item runs for too long",
         KILLED: "what it runs is not wanted, or the pool is terminated",
     },
-    # A worker that was asked for items answers before any other event is handled, so only these two
-    # states can follow.
+    # A worker that was asked for items answers before any other event, so only these two states can
+    # follow.
     RECLAIMING: {BUSY: "it has given them back", OVERDUE: "an item runs for too long"},
     STOPPING: {KILLED: "the pool is terminated before it has ended"},
     OVERDUE: {},

@@ -51,7 +51,8 @@ class Workers:
         self.closed = False
         # Seconds that a chunk takes beside those of its items; 0 if that is very little.
         self.overhead = 0.0
-        self._retired = False  # whether idle workers were told to end, and no call came later
+        # whether the idle workers were told to end, and no call has come since
+        self._retired = False
         self._next = 0
         self._start_failures = 0
 
@@ -117,8 +118,7 @@ class Workers:
         self._prefetch.forget(worker.id)
         self.leaving -= worker.leaving
         if worker.ready:
-            # This worker had started, so earlier workers that failed to start do not count any
-            # more.
+            # A worker has started now, so earlier failures to start no longer count.
             self._start_failures = 0
         elif not worker.leaving:
             self._start_failures += MAX_START_FAILURES if gone.hopeless else 1
