@@ -53,7 +53,7 @@ class Lifeline:
         if sys.platform != "win32":
             end, self._ours = os.pipe()
             self.end = not_standard(end)
-            # The inodes of both ends are kept: on macOS each end of a pipe has an inode of its own.
+            # The inodes of both ends are kept, because on macOS the two ends have different inodes.
             self._inodes = inode_of(self.end), inode_of(self._ours)
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class Lifeline:
                 os.close(end)
 
     def __del__(self) -> None:
-        # If the start of a process has failed, no other code closes the pipe.
+        # If the start of a process has failed, no other code closes the pipe; this does.
         self.close()
 
 
@@ -96,7 +96,7 @@ def mark_of(sock: "socket") -> object:
             # open socket has the same address.
             return sock.getsockname()
         return sock.getsockopt(SOL_SOCKET, _SO_COOKIE, 8)
-    except OSError:  # the number is not a socket's now, or the system has no cookies
+    except OSError:  # the number is no socket's any more, or the system has no cookies
         return -1 if sys.platform == "win32" else inode_of(sock.fileno())
 
 
@@ -283,7 +283,8 @@ def interpreter_flags() -> list[str]:
     if any(asked):
         import subprocess
 
-        # This private function of `subprocess`, which `multiprocessing` uses, has no type stub.
+        # `multiprocessing` uses this private function of `subprocess`, too; type checkers do not
+        # know it.
         found += getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
     # `_args_from_interpreter_flags` leaves out -u, most -X options, and -B if the program itself
     # has set it.
@@ -349,9 +350,8 @@ class _Spawned:
     def kill(self) -> None:
         """Kill the child process, if it has not ended."""
         if not self._reaped(os.WNOHANG):
-            # PermissionError means that the child belongs to another user; such a child ends at the
-            # end of its socket. No other process can have the child's process id, because the
-            # child's exit code has not been read yet.
+            # PermissionError means that the child belongs to another user; it ends when its socket
+            # ends. The process id is still the child's, because its exit code has not been read.
             with contextlib.suppress(PermissionError):
                 os.kill(self.pid, signal.SIGKILL)
 
@@ -383,7 +383,7 @@ def _inherited() -> list[int]:
     inherited: list[int] = []
     with contextlib.suppress(OSError):
         for fd in map(int, os.listdir("/dev/fd")):
-            # OSError: the list contains the descriptor with which /dev/fd was read, now closed.
+            # OSError: this was the descriptor with which /dev/fd was read, and it is closed now.
             with contextlib.suppress(OSError):
                 if fd > 2 and os.get_inheritable(fd):
                     inherited.append(fd)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .._transport.segments import Segment
     from .connection import Connection
 
-# If this many bytes wait to be sent, they are sent at once, and not together with the next chunk,
-# so that the worker can begin.
+# If this many bytes wait to be sent, they are sent at once, so that the worker can begin, and not
+# only with the next chunk.
 _AT_ONCE = 1 << 13
 # At most this many shared-memory segments with large arguments may be lent to one worker at a time.
 # The caller uses such a segment again when the worker has given it back.
@@ -62,8 +62,8 @@ class ChunkSender:
         if spec.number not in definitions.told:
             definitions.introduce(spec, self._limited(spec.environment))
         gone = to.reader.gone()
-        # The worker has sent results in these shared-memory segments, and the caller refers to none
-        # of them any more. This message tells the worker that it may use the segments again.
+        # The worker has sent results in these pieces of shared memory, and the caller uses them no
+        # more. This message tells the worker that it may use them again.
         if gone:
             to.outbox.write(frame(protocol.make_back(gone)))
         held.serial += 1

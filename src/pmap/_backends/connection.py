@@ -92,7 +92,8 @@ class Connection:
         self._reason = ""  # the reason why the worker cannot be used, in words for the user
         # The exception that the pool's initializer has raised in the worker.
         self._cause: Exception | None = None
-        self._is_hopeless = False  # whether every other worker would fail to start, too
+        # whether every other worker would fail to start for the same reason
+        self._is_hopeless = False
         poller.watch(self.sock, self)
         if self.handle.sentinel is not None:
             poller.watch(self.handle.sentinel, self)
@@ -149,9 +150,8 @@ class Connection:
                 self.hang_up()
                 return
             if len(data) < PIECE and not to_the_end:
-                # The socket is not read again to see whether more has come: that would cost a
-                # system call. The next poll reports more data, or the end of the socket, in any
-                # case.
+                # The socket is not read again to look for more: that would cost a system call, and
+                # the next poll reports more data, or the end of the socket.
                 return
 
     def _events(self, data: bytes, fds: list[int] | None) -> Iterator[BackendEvent]:
@@ -202,8 +202,8 @@ class Connection:
 
     def _report(self, message: protocol.Report) -> Report:
         _, kind, offset, data = message
-        # A report is output or a log record. If the worker holds no chunk, it runs no item. So the
-        # report comes from the initializer, or from a thread that an earlier item has started.
+        # A report is output or a log record. A worker without a chunk runs no item, so the report
+        # comes from its initializer, or from a thread that an earlier item has started.
         if not self.held.chunks:
             return Report(kind, data, self.number, None, None)
         sent = self.held.chunks[0]

@@ -62,9 +62,9 @@ class HeldChunks:
         self.calls = FinishedCalls(number, self.chunks)
         self.discarded: set[int] = set()
         self.serial = 0
-        # If the worker shares no memory with the caller, it sends a message when it begins an item.
-        # These attributes have the serial number of the chunk in the last such message, and the
-        # time at which that message came.
+        # Only a worker that shares no memory with the caller sends a message when it begins an
+        # item. These attributes have the chunk's number in the last such message, and the time at
+        # which it came.
         self._begun = 0
         self._begun_at = 0.0
 
@@ -91,9 +91,8 @@ class HeldChunks:
             return 0
         if sent.work.number != number:
             return 0
-        # `received`, the number of results that have come, is read before the number that the
-        # worker has noted. If results come between the two reads, the difference is too low, but
-        # never too high.
+        # The number of results that have come is read before the number that the worker has noted.
+        # So results that come in between make the difference too low, but never too high.
         received = sent.received
         return max(0, min(self._journal.finished(sent.serial), sent.items) - received)
 
@@ -114,8 +113,8 @@ class HeldChunks:
             return self._journal.check_deadline(sent.serial, limit)
         if self._begun != sent.serial:
             return None
-        # Without shared memory, the caller cannot keep the worker from beginning another item. An
-        # item that begins at this moment is lost when the worker is killed.
+        # A worker without shared memory cannot be kept from beginning another item. If it begins
+        # one at this moment, the item is lost when the worker is killed.
         return self._begun_at, monotonic() - self._begun_at >= limit
 
     def reclaim(self) -> tuple[int, int | None]:
@@ -127,9 +126,8 @@ class HeldChunks:
         items: int | None = None
         if self._journal is not None and self.chunks:
             if len(self.chunks) == 1 and not self._journal.has_begun(self.chunks[0].serial):
-                # The worker holds a single chunk and has not begun it. The worker keeps the chunk,
-                # because it may be reading the chunk at this moment, and another worker would have
-                # to read it again.
+                # The worker has one chunk, and has not begun it. It keeps the chunk: it may be
+                # reading it at this moment, and another worker would have to read it, too.
                 return 1, None
             begun, kept = self._journal.reclaim(self.chunks[-1].serial)
             while self.chunks and self.chunks[-1].serial > begun:
@@ -217,8 +215,8 @@ class HeldChunks:
         left = sent.items - sent.received - len(salvaged)
         lost = self._journal.lost(sent.serial, sent.received)
         if lost:
-            # Some results were lost, and the journal has only results behind these. All these items
-            # have run, so they count as begun: they do not run again unless the call asks for
-            # retries.
+            # Some results were lost on their way, and the journal only has later ones. The items of
+            # the lost results have run. So they count as begun, and run again only if the call asks
+            # for retries.
             return min(sent.items - sent.received, lost + len(salvaged) + begun), []
         return (left if sent.work.call.rules.at_once else 1) if begun else 0, salvaged

@@ -60,9 +60,9 @@ def run_chunk(
     """
     failures: dict[int, Exception] = {}
     times: list[float] = []
-    # What all threads use is read once per chunk, and not for each item. Without the GIL each use
-    # of an object by a thread that has not made it writes the count of its references, for which
-    # the threads take turns.
+    # Attributes that all threads use are read once per chunk, and not for each item. Without the
+    # GIL, each use of an object by several threads changes its reference count, for which they take
+    # turns.
     context, run = _context_for(work, len(items)), _unusual(work, times)
     function: Callable[..., object] = work.call.function
     collect = work.call.rules.collect
@@ -102,12 +102,15 @@ def _context_for(work: Work, items: int) -> Context | None:
     caller, context = work.home
     if threading.current_thread() is caller:
         return None
-    # A copy of its own for this thread: copies of it do not touch the caller's context.
+    # This thread makes its own copy, so that copies of it do not touch the caller's context.
     return context if items == 1 else context.copy()
 
 
 def _unusual(work: Work, times: list[float]) -> Callable[[int, object], object] | None:
-    """Return what runs an item, given its index too; None if the item is the only argument."""
+    """Return a function that runs an item and takes its index, too, if the call needs one.
+
+    Return None if the item is the only argument of the user's function.
+    """
     call = work.call
     if call.kind is Kind.EACH and call.rules.seed is None and call.trace is None:
         return None

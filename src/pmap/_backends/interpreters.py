@@ -78,7 +78,7 @@ class InterpreterHandle:
     def _run(self) -> None:
         interpreter: Any = None
         try:
-            # The type is `Any`, because type checkers know this module only for Python 3.14.
+            # The type is `Any`, because type checkers know this module from Python 3.14 on only.
             interpreters: Any = import_module("concurrent.interpreters")
             interpreter = interpreters.create()
             interpreter.exec(_CODE.format(path=_PACKAGE, fd=self._sock.fileno()))
@@ -148,12 +148,12 @@ class InterpreterBackend(ProcessBackend):
         """Begin before any interpreter is started; the arguments are those of `ProcessBackend`."""
         super().__init__("interpreters", processes, initializer, initargs, main=main)
         self.start_method = None
-        # The workers whose item runs for too long: they count as ended already.
+        # The workers whose item runs for too long. For the caller they have ended, though their
+        # threads go on.
         self._given_up: list[Connection] = []
 
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
-        # The items of a chunk begin one by one, so that a worker that is to end need not run
-        # another item.
+        # The items of a chunk begin one by one, so that a worker that is to end runs no other item.
         super().send(worker, work, start, stop, 1)
 
     def discard(self, worker: int, work: Work) -> None:

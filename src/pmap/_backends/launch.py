@@ -404,8 +404,8 @@ def start_fork(
         initializer: the initializer and its arguments; the fork inherits them. None if there is
             none, or if it is sent in a message.
     """
-    # Only this start method needs these imports. They come before the fork, because a worker that
-    # changes its user may not be able to read the files later.
+    # Only the start method fork needs these imports. They come before the fork: a worker that
+    # changes its user may not be able to read the files.
     import fcntl  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     from .._worker import startup
@@ -453,8 +453,8 @@ def send_journal(sock: socket) -> journal.ResultJournal | None:
         if memory is None:
             sock.sendall(bytes(4))
             return None
-        # A worker that crashes writes its stack at the position of the file. So this position is
-        # set behind the results.
+        # A crashing worker writes its stack at the position of the file, so this position is set
+        # behind the results.
         os.lseek(fd, journal.SIZE, os.SEEK_SET)
         # macOS may close a file that is referred to only by descriptors on their way to another
         # process. The mapping keeps a descriptor of the file, so the file stays open until the

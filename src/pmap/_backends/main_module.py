@@ -43,7 +43,7 @@ def _version(path: str) -> tuple[int, ...]:
     try:
         found = os.stat(path)
     except OSError:
-        # The script's file cannot be read. The process that has to import the script reports that.
+        # The script's file cannot be read. The process that is to import it will report that.
         return ()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 

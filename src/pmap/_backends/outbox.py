@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from .._transport.segments import Segment
     from .poller import Poller
 
-# The number of bytes that are read from a socket at a time; small messages are joined up to this
-# size, too. The number is large enough to keep the system calls few. But it is too small for malloc
-# to map memory for each buffer, which would cost three more system calls for each message.
+# How many bytes are read from a socket at a time, and up to which size small messages are joined.
+# So many bytes keep system calls few. For more, malloc would map memory for each buffer, with three
+# more system calls for each message.
 PIECE = 1 << 16
 _TOO_MANY_REFS: int | None = getattr(errno, "ETOOMANYREFS", None)
 

@@ -25,9 +25,9 @@ Spin: TypeAlias = Callable[[Callable[[], _Events]], "_Events | None"]
 # The values of EPOLLIN and EPOLLOUT; `select` has these names on Linux only.
 _READ: Final = 1
 _WRITE: Final = 4
-# The mask of an event shares bits with `READABLE` if there is something to read, and with
-# `WRITABLE` if more can be written. The mask of an error shares bits with both: the next read or
-# write raises the error then.
+# Masks of events share a bit with `READABLE` if there is something to read, and with `WRITABLE` if
+# more can be written. For an error they share bits with both, and the next read or write raises the
+# error.
 READABLE: Final = ~_WRITE
 WRITABLE: Final = ~_READ
 
@@ -87,8 +87,8 @@ class Poller(Generic[Source]):
 
     def unwatch(self, end: socket | int) -> None:
         """Stop watching `end`; if it is not watched, do nothing."""
-        # The exception of a signal may have interrupted an earlier call of this method between its
-        # two steps. So each step may have been done already.
+        # A signal's exception may have interrupted an earlier call between its two steps. So each
+        # step may have been done already.
         fd = end if isinstance(end, int) else end.fileno()
         self._watched.pop(fd, None)
         with suppress(OSError, KeyError, ValueError):
@@ -110,8 +110,8 @@ class Poller(Generic[Source]):
         events = None if spin is None else spin(partial(kernel, 0.0, most))
         if not events:
             events = kernel(timeout, most)
-        # Another thread may have stopped watching a descriptor since the poll. Then the event of
-        # the descriptor is dropped.
+        # Another thread may have stopped watching a descriptor since the poll; then its event is
+        # dropped.
         find = self._watched.get
         return [(found, event) for fd, event in events if (found := find(fd)) is not None]
 
@@ -137,8 +137,8 @@ class Poller(Generic[Source]):
 
     def close(self) -> None:
         """Close the poller's descriptors, and forget what it watches."""
-        # A watched object may refer to this poller. If the poller referred to that object, too,
-        # both would live on until a garbage collection.
+        # A watched object may refer to this poller. If this poller kept the object, both would form
+        # a reference cycle, and live until a garbage collection.
         self._watched.clear()
         self._kernel.close()
         for end in self._wakers:
@@ -205,9 +205,9 @@ class _Selected:
         self._selector.close()
 
     def after_fork_in_child(self) -> None:
-        # A fork has no copy of a kqueue. But before Python 3.11.7 and 3.12.1 the Python object of a
-        # kqueue does not know that. To close or delete the object would close whatever file has its
-        # number in the fork.
+        # A fork has no copy of a kqueue. Before Python 3.11.7 and 3.12.1 the object of the kqueue
+        # does not know that: when it is closed or deleted in the fork, it closes whatever file has
+        # its number there.
         if hasattr(select, "kqueue"):
             keep(self._selector)
         else:

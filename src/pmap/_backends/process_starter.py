@@ -50,8 +50,8 @@ class ProcessStarter:
         self.lifeline: _boot.Lifeline | None = None
         self._unanswered = unanswered
         self._poller: Poller[Any] | None = None  # watches the sockets of the fork servers
-        # Fork servers that fork no more workers, but have workers that run. They were started as
-        # another user, or they have imported an old version of the script.
+        # Fork servers that fork no more workers, but whose workers still run. They were started as
+        # another user, or have an old version of the script.
         self._old_templates: list[Template] = []
         # The lifelines of workers that were started as another user.
         self._old_lifelines: list[_boot.Lifeline] = []
@@ -83,9 +83,8 @@ class ProcessStarter:
         journal: ResultJournal | None = None
         try:
             with closing(theirs):
-                # The shared memory for results is sent before the process is started. Later the
-                # process might already have closed the other end of the socket, and to send would
-                # be an error.
+                # The memory for results is sent before the process starts. If the process failed at
+                # once, it would close the socket, and sending would raise an error.
                 journal = _launch.send_journal(ours)
                 handle = self._start_process(worker, ours, theirs, initializer)
         except BaseException:
@@ -105,7 +104,8 @@ class ProcessStarter:
             self.lifeline = _boot.Lifeline()
         if self.method == "spawn":
             return _launch.start_spawn(theirs, self.lifeline)
-        # The module `interpreters` makes all interpreters. If it was never imported, there is none.
+        # The module `interpreters` makes all interpreters, so if it was never imported, there is
+        # none.
         module = sys.modules.get("pmap._backends.interpreters")
         if getattr(module, "living", None):
             raise OSError(

@@ -96,9 +96,8 @@ class ProcessBackend(Backend[Polled]):
         self._is_chosen = start_method is not None
         self._imports_main = main == "import"
         self._cpus = cpu_count()
-        # How many bytes of shared-memory segments a worker may keep for a second use, so that it
-        # need not make new ones. If the memory of workers is limited, the number is 0, because
-        # segments count as memory of the worker.
+        # How many bytes of shared memory a worker may keep to use them again. If the memory of
+        # workers is limited, this is 0, because this memory counts, too.
         room = KEPT // processes if max_memory is None else 0
         self._setup = WorkerSetup(
             initializer,
@@ -151,8 +150,9 @@ class ProcessBackend(Backend[Polled]):
             if is_ctrl_c(error):
                 raise
             if isinstance(error, NamelessError) and not self._is_chosen and may_fork():
-                # The initializer needs locks that only a fork inherits, and the program has not
-                # chosen a start method. So workers are forks, as with `multiprocessing` on Linux.
+                # The initializer needs locks that only forks inherit, and the program has not
+                # chosen a start method. So workers are forks of the caller, as with
+                # `multiprocessing` on Linux.
                 self._starter.method = self.start_method = "fork"
                 self.sent_names = self._names = SentNames(True, imports=self._imports_main)
                 return
@@ -208,10 +208,9 @@ class ProcessBackend(Backend[Polled]):
     # --- commands; the base class `Backend` describes each of them -----------------------------
 
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
-        # Nothing at the caller refers any more to the units with these numbers (a unit is the
-        # values of several names, pickled together), so workers are told to forget them. A
-        # finaliser may append a number at any time, so the length is read only once, before the
-        # loop.
+        # The caller needs the values with these numbers no more, so workers are told to forget
+        # them. A finaliser may append a number at any time, so the length is read only once, before
+        # the loop.
         dead = self._names.dead
         if dead:
             numbers = {dead.pop() for _ in range(len(dead))}
@@ -239,9 +238,9 @@ class ProcessBackend(Backend[Polled]):
             connection.definitions.drop(spec)
 
     def on_idle(self) -> None:
-        # If workers are forks of the caller, memory for the next call is released as soon as no
-        # call is in progress. To release it later would need a thread, and it is not safe to fork a
-        # process that has threads.
+        # With the start method fork, memory for the next call is released as soon as no call is in
+        # progress. To release it later would need a thread, and a process that has threads cannot
+        # safely be forked.
         if self._starter.method == "fork":
             self.release_cache()
 
@@ -306,23 +305,23 @@ class ProcessBackend(Backend[Polled]):
         if template is not None and template.threads > 1:
             _launch.warn_of_threads(template.threads)
         try:
-            # This object does not keep the bound method: that would be a reference cycle. So the
-            # method is bound again for each poll.
+            # This object does not keep the bound method, which would be a reference cycle. So each
+            # poll binds it anew.
             waits = timeout is None or timeout > 0
             spin = partial(self._spin.awake, self._may_spin) if waits else None
             return poller.poll(timeout, spin)
         except (OSError, ValueError):
             if self._poller is poller:
                 raise
-            # The poller was closed during the poll. That happens in a fork of this process that a
-            # signal handler has made, and the fork has no workers.
+            # The poller was closed during the poll: a signal handler has forked this process, and
+            # this is the fork, which has no workers.
             return []
 
     def _may_spin(self) -> bool:
         """Return whether to poll again and again instead of sleeping."""
-        # That is so if items run and a processor is free. The connections are copied, because this
-        # thread does not hold the lock that guards them, and another thread may start a worker
-        # meanwhile.
+        # Polling is worthwhile if items run and a processor is free. The connections are copied:
+        # this thread does not hold the lock that guards them, and another thread may start a
+        # worker.
         busy = sum([1 for one in [*self._connections.values()] if one.held.chunks])
         return 0 < busy < self._cpus
 
@@ -351,8 +350,8 @@ class ProcessBackend(Backend[Polled]):
     def _receive(self, connection: Connection, to_the_end: bool = False) -> Iterator[BackendEvent]:
         reader = connection.reader
         for event in connection.receive(to_the_end):
-            # `has_cache` is set before the event is yielded: the engine gets the event, and may at
-            # once ask for the release of the memory that is kept.
+            # `has_cache` is set before the event is returned: the engine may then ask at once to
+            # release what is kept.
             self.has_cache = self.has_cache or reader.borrows
             yield event
         self.has_cache = self.has_cache or reader.borrows
@@ -366,8 +365,8 @@ class ProcessBackend(Backend[Polled]):
             if number in self._connections:
                 yield from self._end(self._connections[number])
         if not template.alive:
-            # The fork server has died, and so cannot report the exit codes of its workers. Workers
-            # whose sockets are at their end are handled here, without an exit code.
+            # The fork server has died, so nobody reports the exit codes of its workers. Those whose
+            # sockets are at their end have ended; this is handled here, without an exit code.
             for connection in [*self._connections.values()]:
                 if connection.state == HUNG_UP:
                     yield from self._end(connection)
@@ -376,7 +375,7 @@ class ProcessBackend(Backend[Polled]):
     def _give_up_overdue(self) -> Iterator[BackendEvent]:
         for late in self._unanswered.take_overdue():
             late.give_up(_launch.not_in_time(self._unanswered.limit))
-            # If a fork server did not answer in time, it was killed. Its end shows at its socket
+            # A fork server that did not answer in time was killed. The end of its socket shows that
             # later.
             if isinstance(late, Connection):
                 yield from self._end(late)
@@ -418,7 +417,7 @@ class ProcessBackend(Backend[Polled]):
             poller.wake()
 
     def _close_poller(self) -> None:
-        # The attribute is cleared first, so that no other thread finds a closed poller in it.
+        # The attribute is cleared first, so that other threads never find a closed poller in it.
         poller, self._poller = self._poller, None
         if poller is not None:
             poller.close()
@@ -436,8 +435,8 @@ class ProcessBackend(Backend[Polled]):
 
     def has_lost_descriptors(self) -> bool:
         poller = self._poller
-        # Another thread may be closing the poller, but it clears the attribute first. So the
-        # attribute is read again after the check.
+        # Another thread may be closing the poller, and it clears the attribute first. So the
+        # attribute is read again.
         return poller is not None and poller.has_lost_descriptors() and self._poller is poller
 
     def let_go(self) -> None:

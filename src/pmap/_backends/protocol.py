@@ -89,8 +89,8 @@ BackendEvent: TypeAlias = WorkerStarted | ResultsArrived | CallsArrived | Worker
 
 Polled = TypeVar("Polled")
 
-# Functions that backends want to be called when the program is about to end, after all backends
-# have ended their workers.
+# Backends put functions here that are called when the program is about to end, after all workers
+# have been ended.
 acts_at_exit: Final[list[Callable[[], object]]] = []
 
 # Some methods return how many chunks a worker has begun, or how many it keeps. This number stands

@@ -34,13 +34,12 @@ class SentChunk:
     def is_whole_call(self) -> bool:
         """Whether the chunk is the one item of a call that is no stream and has no checkpoint."""
         call = self.work.call
-        # The items of a stream are no tuple.
+        # `items` is a tuple, except in the call of a stream.
         return len(call.items) == 1 and call.keeper is None and type(call.items) is tuple
 
     def keep(self, items: int) -> None:
         """Record that the worker runs only the first `items` items of the chunk."""
-        # A chunk that is shortened twice may have no items left: then there must be no division by
-        # zero.
+        # A chunk without items stays as it is, because its bytes must not be divided by 0.
         if items < self.items:
             self.size = self.size * items // self.items
             self.items = items

@@ -108,8 +108,8 @@ class SentDefinitions:
         if spec.number in self.told:
             del self.told[spec.number]
             message = frame(protocol.make_drop(spec.number))
-            # The message waits and is sent together with the next one, which saves a system call.
-            # It is sent at once if it lets the worker free much memory.
+            # The message is sent together with the next one, which saves a system call; or at once,
+            # if the worker can then free much memory.
             if spec.payload.size > PIECE:
                 self._outbox.write(message)
             else:

@@ -53,8 +53,8 @@ class SerialBackend(Backend[bool]):
         self._chunks: deque[_Sent] = deque()
         self._notifier = Notifier()
         self._woken = False
-        # The numbers of jobs (calls) that ended while chunks of theirs were waiting: such a chunk
-        # does not run.
+        # The numbers of calls that ended while chunks of theirs were waiting: these chunks do not
+        # run.
         self._forgotten: set[int] = set()
         # The numbers of workers that were killed: their chunks do not run.
         self._killed: set[int] = set()
@@ -130,7 +130,7 @@ class SerialBackend(Backend[bool]):
             sent = self._chunks[0]
             if sent.runs:
                 break
-            # If the worker was killed meanwhile, the engine has its last event already.
+            # The worker counts as killed, and the engine has had its last event already.
             if sent.worker not in self._killed:
                 if sent.finished is not None:
                     told.append(sent.finished)
@@ -155,4 +155,5 @@ class SerialBackend(Backend[bool]):
         self._chunks.clear()
         self._happened.clear()
         self._forgotten.clear()
-        self._killed.clear()  # new workers may get the same numbers, and these are not killed
+        # new workers may get the same numbers, and were not killed
+        self._killed.clear()

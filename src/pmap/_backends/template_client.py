@@ -64,10 +64,9 @@ class Template:
         self._by_pid: dict[int, _Forked] = {}
         self.script: Script | None = None
         self.reports: list[tuple[int, bytes]] = []
-        # On macOS, a file may be closed while its descriptor is on its way to another process, if
-        # no process has the file open. So copies of descriptors are kept here that the fork server
-        # may not have received yet, by the number of the worker. `_SCRIPT` is the key of the
-        # descriptor for the import.
+        # macOS may close a file whose descriptor is on its way to another process if no process has
+        # it open. So copies of descriptors are kept here until the fork server has received them,
+        # by the number of the worker. `_SCRIPT` is the key for the import of the script.
         self._on_the_way: dict[int, int] = {}
 
     def import_script(self, script: "Script", about: bytes) -> None:
@@ -182,9 +181,9 @@ class Template:
 
     def kill(self, pid: int) -> None:
         """Kill a worker through the fork server, which knows if its process id is valid."""
-        # The fork server has ended, so the caller kills the process group of the worker itself. The
-        # number of the group is still the worker's: only the init process can read the worker's
-        # exit code, and while the worker lives no other group has the number.
+        # The fork server has ended, so the caller itself kills the worker's process group. No other
+        # group has this number: it belongs to the worker while the worker lives, and only init can
+        # read its exit code.
         if not self.alive:
             kill_group(pid)
             return
@@ -248,8 +247,8 @@ class Template:
                 pass
         self.sock.close()
         self._has_received(*self._on_the_way)
-        # A fork server that has not ended by now is stopped, or it hangs. It holds nothing for
-        # which a longer wait would be worthwhile.
+        # The fork server has not ended by now: it is stopped, or hangs. Nothing would be gained by
+        # waiting longer.
         self._process.kill()
         self._process.wait()
 
@@ -313,8 +312,8 @@ class _Forked:
     def reap(self) -> tuple[bool, int | None]:
         if not self.ended:
             self.kill()
-            # If the fork server has ended, nobody reports the end of the worker or its exit code.
-            # Then the worker counts as ended as soon as the signal was sent.
+            # If the fork server has ended, nobody reports the exit code of the worker. So the
+            # worker counts as ended once the signal was sent.
             self.ended = not self._template.alive
         return self.ended, self.exitcode
 

@@ -13,7 +13,7 @@ reasons:
   value or the new one.
 - `forgotten` is changed under the engine's lock only, and a worker asks whether a number is in it;
   a set has a lock of its own.
-- `item`: see there. `holds` and `ends_asked` are used under the engine's lock only.
+- `item`: see the comment at the attribute. `holds` and `ends_asked` are used under the engine's lock only.
 - The values of a chunk that runs are a list to which its worker appends, and of which others ask
   the length.
 """
@@ -55,14 +55,15 @@ class _Thread:
         # empty between two items.
         self.item: list[float] = []
         self.thread: threading.Thread | None = None
-        # The number of the call whose chunk runs, and its results so far; None while no chunk runs.
+        # The number of the call whose chunk runs, and the results of the chunk so far. None: no
+        # chunk runs.
         self.running: tuple[int, list[object]] | None = None
         self.holds = 0  # how many chunks the worker was sent and has not finished
         # The numbers of jobs that ended while the worker held chunks: items of these jobs do not
         # run.
         self.forgotten: set[int] = set()
         self.number = 0  # the number of the job whose chunk runs, or ran last
-        # How many times the queue of chunks got a None, at which the thread ends.
+        # How many times None was put into the queue of chunks. At a None the thread ends.
         self.ends_asked = 0
 
     def end_after_chunks(self) -> None:
@@ -72,8 +73,8 @@ class _Thread:
 
     def is_wanted(self) -> bool:
         """Return whether the next item of the chunk that runs is to be run; its thread asks."""
-        # The number is not looked at where no job has ended: without the GIL all threads with
-        # chunks of a job would take turns to count their references to it.
+        # Most often no call has ended, and then the number is not looked at. Without the GIL, all
+        # threads that run items of a call would take turns to count references to it.
         return not self.ending and not (self.forgotten and self.number in self.forgotten)
 
     def waiting(self) -> int:
@@ -146,13 +147,13 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
                 state.number = work.number
                 for finished in self._run(state, worker, work, start, items):
                     tell(finished)
-                    # If the variable `finished` were not deleted, it would keep the results alive
+                    # Without this deletion, the variable `finished` would keep the results alive
                     # until the next chunk comes.
                     del finished
             if state.left:
                 return  # `abort` has already sent the event `WorkerEnded`
-            # If these variables were not deleted, they would keep the items alive until the next
-            # chunk comes.
+            # Without this deletion, these variables would keep the items alive until the next chunk
+            # comes.
             del chunk, work, items
         tell(WorkerEnded(worker, begun=0))
 
@@ -164,21 +165,21 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         start: int,
         items: Sequence[object],
     ) -> Iterator[ResultsArrived]:
-        # After each item of a chunk, `wanted` is asked whether to go on, so a chunk of a call that
-        # has ended does not run to its end.
+        # `wanted` is asked after each item whether to go on, so that a chunk ends soon after its
+        # call.
         wanted = state.is_wanted
         if work.call.rules.timeout is None and work.call.rules.until is None:
             values: list[object] = []
             state.running = work.number, values
             finished = run_chunk(worker, work, start, items, wanted, values)
-            # The results count as unreported (see `finished_ahead`) until `running` is None. That
-            # is set before the event with the results is added, so that no result is counted twice.
+            # The results are counted by `finished_ahead` until `running` is None. It is set to None
+            # before the event with the results is added, so that no result is counted twice.
             state.running = None
             yield finished
             return
-        # If the items or the call have a time limit, each result gets an event of its own before
-        # the next item begins. The reason is that the worker may be given up during the next item,
-        # and a result without an event is lost then.
+        # If the items or the call have a time limit, each result is reported before the next item
+        # begins. The next item may be late. Then the worker is given up, and a result that was not
+        # reported would be lost.
         begin = monotonic()
         for number, item in enumerate(items):
             present = state.item = [monotonic()]
@@ -242,8 +243,8 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             since = self._threads[worker].item[0]
         except IndexError:
             return None
-        # A thread cannot be kept from beginning another item. If it begins one at this moment, that
-        # item is given up together with the late one.
+        # A thread cannot be kept from beginning another item. If it begins one now, that item is
+        # lost with the late one.
         return since, monotonic() - since >= limit
 
     def reclaim(self, worker: int) -> tuple[int, int | None]:
@@ -265,12 +266,12 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
 
     def collect(self, polled: deque[BackendEvent]) -> list[BackendEvent]:
         told: list[BackendEvent] = []
-        # If `polled` is not the present queue of events, all workers have been ended since the
-        # poll.
+        # If `polled` is not the present queue of events, all workers were ended since the poll, and
+        # the events are dropped.
         while polled and polled is self._happened:
             event = polled.popleft()
-            # If the worker is unknown, it was given up before, and its thread has ended the chunk
-            # after all. Then the event is dropped.
+            # The worker is unknown: it was given up before, and its thread has finished the chunk
+            # after all. The event is dropped.
             state = self._threads.get(event.worker)
             if state is None:
                 continue

@@ -24,9 +24,9 @@ _NAMES = {
 
 
 class Ties:
-    """The caller's authentication key and resource tracker; both may change at any time.
+    """The caller's authentication key and resource tracker, both of which may change at any time.
 
-    With the key, a process may connect to a `multiprocessing` manager.
+    With the key a process may connect to a `multiprocessing` manager.
     """
 
     def __init__(self, key: bytes | None, tracker: int | None) -> None:

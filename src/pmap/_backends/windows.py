@@ -79,7 +79,7 @@ class Job:
     def __init__(self) -> None:
         """Make a job without a process; if there is no memory for it, the object does nothing."""
         self._kernel = _kernel()
-        # No other process inherits the handle, so only this process has the job open.
+        # No child process inherits the handle of the job, so only this process has the job open.
         self._handle: int | None = self._kernel.CreateJobObjectW(None, None)
         limits = _Limits()
         limits.basic.flags = _JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
@@ -137,8 +137,8 @@ class WindowsProcess:
         """End the process, and all processes that it has started."""
         self._was_ended = True
         self._job.end()
-        # PermissionError means that the process is already ending. The job does not end it if
-        # Windows has refused to put it into the job.
+        # PermissionError means that the process is ending already. It is ended as well as the job,
+        # because Windows may have refused to put it into the job.
         with contextlib.suppress(PermissionError):
             self._popen.kill()
 
@@ -228,13 +228,13 @@ def _started(sock: socket, pipe: int) -> WindowsProcess:
         creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
     )
     try:
-        # The worker waits for its socket, so it has not started any process yet that would be
-        # outside the job. If this process ends before the next line, the worker reads the end of
-        # its input.
+        # The worker waits for its socket, so it has not started any process that would be outside
+        # the job. If this process ends before it adds the worker to the job, the worker reads the
+        # end of its input, and ends.
         job.add(int(getattr(popen, "_handle")))  # noqa: B009  # typeshed does not have it
         assert popen.stdin is not None
-        # OSError means that the program that was started has ended, or does not read its input. Its
-        # exit code tells that.
+        # OSError means that the new process has ended, or does not read its input. The exit code
+        # tells that later.
         with contextlib.suppress(OSError), popen.stdin as stdin:
             stdin.write(sock.share(popen.pid))
     except BaseException:

@@ -43,8 +43,8 @@ from .tasks import Held, submitted, submitted_live
 if TYPE_CHECKING:
     from ..._transport.packing import Packed
 
-# If the pickled description of a call has more bytes than this, it is not sent with each chunk, but
-# only with a chunk whose node (the process that runs the chunk) may not have it.
+# A pickled description of a call with more bytes than this is sent only with a chunk whose node
+# (the process that runs it) may not have the description, and otherwise with each chunk.
 _LARGE: Final = 1 << 15
 # The interval, in seconds, at which the backend asks the engine how many tasks it runs at the same
 # time.
@@ -117,9 +117,9 @@ class EngineBackend(Backend[deque[_Done]]):
         # Random bytes that distinguish the calls of this backend from the calls of other backends.
         self._name = os.urandom(8)
         self._chunks = count()
-        # `_told` has events of slots that ended by themselves, and `_done` has chunks that are
-        # done. `collect` has returned neither yet. Only the done-callbacks of futures append to
-        # `_done`, in any thread.
+        # `_told` has the events of slots that ended by themselves, and `_done` the chunks that are
+        # done, until `collect` returns them. Only callbacks of futures append to `_done`, in any
+        # thread.
         self._told: deque[BackendEvent | CapacityChanged] = deque()
         self._done: deque[_Done] = deque()
         self._notifier = Notifier()
@@ -199,9 +199,9 @@ class EngineBackend(Backend[deque[_Done]]):
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
         slot = self._slots[worker]
         slot.sent = sent = _Sent(work, start, stop)
-        # There are more slots than the engine has workers (see `slots_of`), so a chunk may have to
-        # wait for a worker. This time is not counted as overhead. Otherwise longer chunks would
-        # lead to more overhead, and that to still longer chunks.
+        # There are more slots than the engine has workers (see `slots_of`), so a chunk may wait for
+        # a worker. This time does not count as overhead: it would make chunks longer, and so
+        # itself.
         sent.waits = 3 * sum([1 for other in self._slots.values() if other.sent]) > 2 * self._limit
         self._submit(worker, slot, sent, with_spec=False)
 
@@ -312,7 +312,8 @@ class EngineBackend(Backend[deque[_Done]]):
         return self._woken or bool(self._done) or bool(self._told)
 
     def collect(self, polled: deque[_Done]) -> Iterator[BackendEvent | CapacityChanged]:
-        # If `polled` is not the present queue, `end` has been called since the poll.
+        # If `polled` is not the present queue, all tasks were ended since the poll, and their
+        # events are dropped.
         while polled is self._done and (polled or self._told):
             if not self._told:
                 self._ask_slots()
@@ -322,8 +323,8 @@ class EngineBackend(Backend[deque[_Done]]):
                     slot.sent = None
                     self._finish(worker, slot, sent)
             elif isinstance(event := self._told.popleft(), WorkerEnded):
-                # The slot is removed only now, because commands may name it until the engine's loop
-                # knows that it has ended.
+                # The slot is removed only now: commands may name it until the engine's loop knows
+                # that it has ended.
                 self._slots.pop(event.worker, None)
                 yield event
             else:
@@ -381,7 +382,7 @@ class EngineBackend(Backend[deque[_Done]]):
             self._told.append(opened(worker, sent.work, sent.start, answer))
 
     def _measure(self, overhead: float) -> None:
-        """Note the overhead of a chunk; tell the scheduler if the overhead has changed much."""
+        """Measure the overhead of a chunk; tell the scheduler if the overhead has changed much."""
         self._overheads.append(max(0.0, overhead))
         quartile = sorted(self._overheads)[len(self._overheads) // 4]
         if not 0.8 * self._overhead <= quartile <= 1.25 * self._overhead:
@@ -401,7 +402,8 @@ class EngineBackend(Backend[deque[_Done]]):
         self._slots.clear()
         self._told.clear()
         self._specs.clear()
-        self._done = deque()  # old tasks may still add to the old queue, which nobody reads now
+        # tasks that still run add to the old queue, which nobody reads any more
+        self._done = deque()
 
     def after_fork_in_child(self) -> None:
         self._slots.clear()

@@ -1,4 +1,4 @@
-"""Marks tell a node that nobody wants a chunk: they are files in the caller's temporary folder.
+"""Marks: files in the caller's temporary folder that tell a node that nobody wants a chunk.
 
 An engine has no way to end a task that runs. So a node looks now and then whether the mark of its
 chunk exists, if the node sees the caller's folder, as all nodes on the caller's machine do. The

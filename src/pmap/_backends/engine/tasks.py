@@ -11,7 +11,7 @@ from ..protocol import ResultsArrived
 
 
 class Held:
-    """Refers to an engine; only weakly while no call runs, so the program can drop the engine."""
+    """Refers to an engine, but only weakly while no call runs, so that the program can drop it."""
 
     def __init__(self, engine: Engine | AppliesAsync) -> None:
         self._strong: Engine | AppliesAsync | None = None
@@ -22,8 +22,8 @@ class Held:
         try:
             self._weak = ref(engine)
         except TypeError:
-            # The engine allows no weak reference, so this object keeps the engine alive. Such an
-            # object serves a single call.
+            # The engine allows no weak reference, so it is kept alive, by an object for a single
+            # call.
             self._weak = lambda: engine
 
     def keep(self) -> Engine | AppliesAsync:

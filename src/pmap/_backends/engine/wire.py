@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _PROTOCOL: Final = 5
 
-# A node on another machine keeps its own values of environment variables whose names begin like
-# these.
+# Environment variables that differ from machine to machine begin like these. A node on another
+# machine than the caller keeps its own values.
 _OF_THE_MACHINE: Final = ("PATH", "HOME", "TMPDIR", "LD_")
 # An engine sets environment variables for its own workers; their names begin like these.
 _OF_THE_ENGINE: Final = (
