@@ -32,7 +32,7 @@ def seconds_to_wait(value: object, name: str = "timeout") -> float | None:
     if value is None:
         return None
     seconds = seconds_of(value)
-    # This comparison is false for a NaN, the only number that is not equal to itself.
+    # A NaN is not equal to itself, so this comparison is false for a NaN, and for nothing else.
     if seconds is not None and seconds == seconds:
         return seconds if seconds < _FOR_EVER else None
     raise OptionError(name, value, f"{name} is a number of seconds, or None: as long as it takes")

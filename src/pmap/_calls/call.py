@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .kept import Keeper
     from .options import CallOptions
 else:
-    # These names are classes for type checkers only. At run time their modules are imported only
-    # for a call that is traced, or for a call whose results are kept in a file.
+    # These names are classes for type checkers only. At run time their modules are imported only by
+    # calls that need them: traced ones, and those whose results are kept in a file.
     Recording = Keeper = object
 
 
@@ -180,8 +180,9 @@ def _refuse_options(verb: str, function: FunctionType, kwargs: Mapping[str, obje
         return
     taken = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     for name, value in kwargs.items():
-        # `function` does not take this keyword, so the call would fail in any case. Calls that are
-        # right need not pay for the search for an option of this name.
+        # `function` does not take this keyword, so the call fails in any case. Only now is it
+        # checked whether pmap has an option of this name: calls without a mistake need not wait for
+        # that.
         if name not in taken:
             from .option_names import option_called
 
@@ -314,9 +315,8 @@ def option_by_place(verb: str, items: str, given: object) -> str:
 
 
 def _fixed(xs: Iterable[object]) -> Sequence[object]:
-    # An input that is a tuple or a range is used as it is, unless its class is a subclass, which
-    # may iterate differently. A list is copied, since the program may change it while the call
-    # runs.
+    # A tuple or a range is used as the input itself; an object of a subclass is not, because it may
+    # iterate differently. A list is copied, because the program may change it while the call runs.
     kind = type(xs)
     if isinstance(xs, tuple | range) and kind in (tuple, range):
         return xs

@@ -7,9 +7,9 @@ workers would make the consumer look slow, would therefore get less work, and th
 slower still.
 """
 
-# A stream reads ahead as many results as its consumer uses in this many seconds. This is far longer
-# than it takes to send a chunk and get its results (a few milliseconds), or to catch up after a
-# slow item. So even a slow consumer need not wait.
+# A stream computes as many results ahead as its consumer uses in this many seconds. This is far
+# longer than it takes to send a chunk and get its results (a few milliseconds), or to catch up
+# after a slow item. So even a slow consumer need not wait.
 _AHEAD = 0.5
 # At each new measurement, the earlier ones keep this weight in the estimate. A measurement of many
 # items counts for more than one of few items. So one pause after many quick items changes the

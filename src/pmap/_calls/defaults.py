@@ -59,7 +59,7 @@ class defaults:  # noqa: N801  # it is used like a function
     """
 
     def __init__(self, **options: "Unpack[Options]") -> None:
-        # The values are checked here and kept: an iterable among them may be readable only once.
+        # The checked values are kept: if a value is an iterable, it may be readable only once.
         self._options: Mapping[str, object] = set_options(merge(Settings(), options, "defaults"))
         self._tokens: list[Token[Mapping[str, object] | None]] = []
 
@@ -88,8 +88,8 @@ def with_defaults(settings: Settings, given: Mapping[str, object]) -> Settings:
         return settings
     backend = None if _FROM_ENVIRONMENT is None else _FROM_ENVIRONMENT["backend"]
     if backend is not None and given.get("backend") is backend:
-        # The backend comes from the environment variable. If its value is not allowed, the error
-        # names this variable.
+        # The backend was set by the environment variable. If its value is not allowed, the error
+        # names the variable.
         checked("backend", backend, BACKEND_VARIABLE)
     options = _left_open(given, settings.given, settings.pool)
     return merge(settings, options)._replace(given=settings.given)

@@ -70,7 +70,8 @@ def kills(engine: object, inner_worker: bool | None) -> bool:
         return True
     if inner_worker is False or runs_live(engine, inner_worker):
         return False
-    # A module that is not loaded is skipped: the program cannot have an engine of its class.
+    # A module that is not loaded is skipped, because the engine of the program cannot be of its
+    # class.
     classes = [getattr(sys.modules.get(module), name, None) for module, name in _HERE]
     return isinstance(engine, tuple(one for one in classes if one is not None))
 

@@ -23,8 +23,8 @@ class Failure(Frozen):
             only in `item` are equal.
     """
 
-    # This line has no annotation: without one, type checkers read the names, and know the types in
-    # a `case` of a `match` statement.
+    # This line has no annotation, so that type checkers read the names in it: they know then which
+    # types a `case` of a `match` statement has.
     __match_args__ = (
         "error",
         "index",
@@ -96,7 +96,7 @@ class Failure(Frozen):
         To make this text takes longer than all the rest, and many programs never read the text.
         """
         made = cls(error, index, function, input, "", attempts, item)
-        # The error of a lost worker has no traceback, nor a cause with a traceback.
+        # The error of a lost worker has no traceback, and no cause with a traceback.
         if error.__traceback__ or error.__cause__ or not isinstance(error, PmapError):
             del vars(made)["traceback"]
             vars(made)["_trace"] = error.__traceback__
@@ -115,7 +115,7 @@ class Failure(Frozen):
 
     def __getstate__(self) -> dict[str, object]:
         state: dict[str, object] = {**vars(self), "traceback": self.traceback}
-        # The traceback is left out of the pickle, because it cannot be pickled.
+        # A traceback cannot be pickled, so the pickle is made without it.
         state.pop("_trace", None)
         return state
 

@@ -25,8 +25,7 @@ def checked_function(
     if not callable(function):
         raise TypeError(_not_callable(verb, function, arguments, rest))
     if _surely_plain(function):
-        # Usually `function` is a plain function, and needs no more checks: these would take longer
-        # than a small item runs.
+        # A plain function needs no more checks; they would take longer than a small item.
         return function
     import inspect
 
@@ -50,8 +49,8 @@ def checked_function(
         ]
     else:
         return function
-    # The error message suggests a named function that calls the user's function: a lambda would be
-    # harder to send and to read.
+    # The error message suggests a named function that calls the user's function, because a lambda
+    # would be harder to send and to read.
     lines = [f"def run({_PARAMETER[rest]}):"]
     lines += ["    " + line.format(call=f"{name}({_PARAMETER[rest]})") for line in body]
     wrapper = "\n".join("    " + line for line in [*lines, "", f"{verb}(run, {rest})"])
@@ -61,8 +60,7 @@ def checked_function(
     )
 
 
-# An error message suggests a function. These are the parameters of that function, for each kind of
-# arguments of the verb.
+# An error message suggests a function to write. These are its parameters, for each kind of verb.
 _PARAMETER = {"xs": "x", "rows": "*row", "*args": "*args"}
 
 
@@ -79,7 +77,7 @@ def _surely_plain(function: object) -> bool:
 
 
 def _plain(function: object) -> object:
-    """Return the function that runs in the end if a partial, a method or an object is called."""
+    """Return the plain function that a call of a partial, a method or an object runs in the end."""
     while True:
         if isinstance(function, functools.partial):
             function = function.func

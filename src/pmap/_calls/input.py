@@ -58,7 +58,7 @@ class Window(Sequence[object]):
             stop = self._apart.pop(self.start)
             self._gone += stop - self.start
             self.start = stop
-        # The list is not cut at each call, because a deletion at its front moves all other items.
+        # The list is not cut at each call, because cutting it at its front moves all other items.
         if self._gone * 2 > len(self._items):
             del self._items[: self._gone]
             self._gone = 0

@@ -1,4 +1,4 @@
-"""The interface of the engine and a checkpoint, which keeps results of items in a file."""
+"""The interface between the engine and a checkpoint, which keeps results of items in a file."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -51,8 +51,8 @@ class Keeping(Protocol):
     def hold(self, indices: Sequence[int]) -> None:
         """Begin to look for the outcomes of items that another call is computing (`Sorted.held`).
 
-        The engine calls this method when the scheduler knows that these items wait. If the
-        checkpoint decided earlier, the decision would be lost, and the items would wait for ever.
+        The engine calls this method when the scheduler knows that these items wait. A decision that
+        came earlier would be lost, and the items would wait for ever.
         """
         ...
 

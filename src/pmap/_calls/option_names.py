@@ -79,8 +79,8 @@ _ELSEWHERE = {
     "kill_on_cancel": "killonexit killworkers forcekill",
 }
 
-# For options of other libraries that pmap does not have: what to use instead, and the names of
-# these options.
+# For options of other libraries that pmap does not have: what to use instead, with the names that
+# these options have.
 _INSTEAD = {
     "threads are workers of the threads backend: backend='threads', processes=...": """
         threads nthreads numthreads maxthreads threadcount usethreads threaded multithreading
@@ -258,12 +258,12 @@ def _as_option(option: str, value: object, check: Callable[[str, object], object
     if option == "backend":
         value = backend_called(value) or value
     if option == "progress" and isinstance(value, int):
-        # Other libraries give a level of verbosity here; in pmap the option is true or false.
+        # Other libraries have a level of verbosity for this; in pmap the option is true or false.
         value = bool(value)
     try:
         check(option, value)
     except Exception as error:
-        # `value` is not allowed. The exception says which values are allowed.
+        # pmap does not allow this value. The exception says which values are allowed.
         return str(getattr(error, "allowed", option))
     return f"Write {option}={short_repr(value, 40)}"
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 else:
     from typing import TypedDict
 
-# `math.inf` is not used here: to import `math` takes longer than all checks.
+# The module `math` is not imported for `inf`: the import takes longer than all checks of options.
 _INFINITE: Final = float("inf")
 # The check of an option is a function. It gets the option's name and value, and returns the value
 # to keep, or raises OptionError.
@@ -127,7 +127,7 @@ def _backend(name: str, value: object) -> object:
         if value == "interpreters" and sys.version_info < (3, 14):
             raise OptionError(name, value, NO_INTERPRETERS)
         return _word_of_backend(name, value)
-    # The module is imported only for an engine: most backends are given by a word.
+    # The module is imported only for an engine, because most backends are given as a word.
     from .engine_options import checked_engine
 
     return checked_engine(name, value, _word_of_backend)
@@ -175,7 +175,7 @@ def _memory(name: str, value: object) -> int | None:
         return None
     number = whole(value)
     if isinstance(value, str):
-        # The module is imported only for a size that is given as a text.
+        # The module is imported only if the size is given as a text.
         from .byte_sizes import byte_size
 
         number = byte_size(value)
@@ -529,7 +529,7 @@ def merge(
 
         interpreter_options.check(in_force(merged))
     if not isinstance(merged.worker.backend, str) or merged.worker.inner_worker is not None:
-        # The module is imported only for an engine: most backends are given by a word.
+        # The module is imported only for an engine, because most backends are given as a word.
         from .engine_options import check
 
         check(in_force(merged), in_force(Settings()), merged.given)

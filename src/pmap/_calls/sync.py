@@ -82,7 +82,7 @@ def sync(f: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, R]:
 def _is_coroutine_function(f: object) -> bool:
     import inspect
 
-    # `inspect` finds a coroutine function inside a partial or a method, but not if it is the
+    # `inspect` finds a coroutine function in a partial or a method, but does not look at the
     # `__call__` of an object.
     return inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(
         getattr(type(f), "__call__", None)  # noqa: B004 - the code, not whether
