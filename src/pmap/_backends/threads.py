@@ -13,7 +13,8 @@ reasons:
   value or the new one.
 - `forgotten` is changed under the engine's lock only, and a worker asks whether a number is in it;
   a set has a lock of its own.
-- `item`: see the comment at the attribute. `holds` and `ends_asked` are used under the engine's lock only.
+- `item`: see the comment at `_Thread.item`. `holds` and `ends_asked` are used under the engine's
+  lock only.
 - The values of a chunk that runs are a list to which its worker appends, and of which others ask
   the length.
 """

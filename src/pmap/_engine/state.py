@@ -494,6 +494,6 @@ class EngineState:
         self.handle(e.JobSubmitted(job.number, size, job.call.rules, open, like, function))
 
 
-# A module's table and no attribute of the state: there its methods would form a reference cycle
-# with the state. Then the initializer's arguments would stay in memory until a garbage collection.
+# This table is a global. As an attribute of the state, it would form a reference cycle with it, and
+# the arguments of the initializer would stay in memory until the garbage collector runs.
 _CARRY_OUT = EngineState.ways()

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     Unsent: TypeAlias = list[Entry] | tuple[Literal["q", "d"], bytes]
 
 
-# If results of an `EagerChunk` have waited for this many seconds, they are sent before the next
-# item begins.
+# If results of a worker in the caller's process have waited for this many seconds, they are sent
+# before the next item begins.
 _MOMENT = 0.01
 
 
@@ -80,8 +80,7 @@ class Chunk:
         if spec.timeout is not None and not spec.at_once:
             self._step = 1
         self._begun = 0 if self._step else len(entries)
-        # How many results of the chunk were sent as messages. The items that run now come after the
-        # items of these results.
+        # How many results of the chunk were sent as messages; they are those of its first items.
         self.sent = 0
         # Whether the worker is to run no more items of the chunk.
         self._enough = False
@@ -138,7 +137,8 @@ class Chunk:
             if self._needs_replacement():
                 self._enough = True
                 return results, failed
-            # The result is in a shared-memory segment, so the result journal cannot hold it.
+            # The result is in shared memory of its own, so it cannot be noted in the result
+            # journal.
             if self._items.attachments.segments:
                 return results, failed
             try:
@@ -167,8 +167,8 @@ class Chunk:
         spec = self._spec
         kind = spec.array_type
         entries = self._entries[self.sent : self.sent + ARRAY_SLOTS]
-        # The array takes values of one type only. No annotation can say that each value is tested
-        # before it is stored; hence `Any`.
+        # The array takes values of one type only. Each value is tested before it is stored, but no
+        # annotation can say that; hence `Any`.
         slots: Any = self._journal.typed_array(array_format, len(entries), self.sent)
         run = call if self._plain else _loading(call)
         noticed = traces
@@ -183,8 +183,8 @@ class Chunk:
                 start, stop = index, self._begun - self.sent
                 part = entries[start:stop]
                 if isinstance(part, memoryview):
-                    # Only the items that begin together become Python objects at one time: this
-                    # number of objects fits into the processor's cache.
+                    # Only a part of the items become Python objects at a time: so many that they
+                    # fit into the processor's cache.
                     part = part.tolist()
                 for index, entry in enumerate(part, start):
                     result = run(entry)
@@ -201,9 +201,8 @@ class Chunk:
         except BaseException as error:  # whatever an item raises is its outcome
             if noticed:
                 self._items.tidy()
-            # The result is an int that is too large for the array. It belongs to the item that ran
-            # last: to store such a result of an earlier item would have raised this exception
-            # before.
+            # The result is an int that is too large for the array. It is that of the last item: an
+            # earlier one would have raised this exception before.
             if _too_large(result):
                 spec.mixed = True
                 extra = [result]
@@ -315,8 +314,8 @@ def run_without_journal(
     return results
 
 
-# Names of functions of this package in which the local variable `number` is the index of the item
-# that runs. `running_item` looks for these functions on the stack.
+# Names of functions of this package whose local variable `number` is the index of the item that
+# runs. `running_item` looks for them on the stack.
 _NUMBERED = frozenset({"_in_records", "run_without_journal", "_outcome"})
 
 
@@ -340,8 +339,8 @@ def running_item(thread: int) -> int | None:
                 number: int = frame.f_locals["number"]
                 return number
             if name == "run":
-                # If `run` is on the stack, but no function that knows the index of the item, the
-                # item is the only item of its chunk.
+                # `run` is on the stack, but no function that has the index of the item. So the
+                # chunk has one item.
                 alone = 0
         frame = frame.f_back
     return alone

@@ -49,9 +49,8 @@ class AtOnce:
                 import asyncio
 
                 _runner = asyncio.Runner()
-                # Making the event loop imports modules of the standard library. So the event loop
-                # is made here, where imports find these modules, and not the user's modules of the
-                # same names.
+                # Making the event loop imports standard modules. It is made here, where imports
+                # find these, and not modules of the user with the same names.
                 _runner.get_loop()
         self._runner = _runner
         self.starts = starts
@@ -71,8 +70,8 @@ class AtOnce:
             try:
                 return self._runner.run(start())
             except (SystemExit, KeyboardInterrupt):
-                # The exception was raised by a task that some coroutine had started, and the
-                # coroutine which awaits the task gets the exception, too. So the wait goes on here.
+                # A task that some coroutine has started raised this exception. The coroutine that
+                # awaits the task gets it, too, so the wait for the results goes on here.
                 continue
 
     async def _wait_for(self, index: int) -> tuple[bool, Any]:

@@ -33,8 +33,8 @@ def run_exit_callbacks() -> None:
         return  # the usual case: no callback is registered and no thread is left
     end_after(_LIMIT)
     try:
-        # As in multiprocessing, the registered functions run before the wait for threads: a thread
-        # that does not end must not keep them from running.
+        # As in multiprocessing, the functions run before the wait for threads, because a thread may
+        # never end.
         given._run_exitfuncs()
         if threads is not None and waits:
             threads._shutdown()

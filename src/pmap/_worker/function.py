@@ -53,12 +53,11 @@ class ReceivedSpec:
         self.coroutine: Callable[[object], Any] | None = None
         # A context with the context variables of the call; None: the call has none.
         self.context: Context | None = None
-        # Whether the context variables are so few that they are loaded anew for each chunk: the
-        # next chunk may be that of another call.
+        # Whether the context variables are few. Then they are loaded anew for each chunk, because
+        # the next chunk may belong to another call.
         self.fresh = are_few(variables)
-        # The type that the results had so far, if a typed array can hold such values: the next
-        # results will probably have this type, too. None: there are no results yet, or a typed
-        # array cannot hold them.
+        # The type of the results so far, if a typed array can hold such values: the next results
+        # probably have this type, too. None: there is no result yet, or no array can hold them.
         self.array_type: type | None = None
         # Whether results are noted one by one, and not in a typed array. Results are noted one by
         # one in a call with a time limit, or with timed items: a worker that fills a typed array
@@ -134,8 +133,8 @@ def _load_each(variables: list[bytes]) -> Variables:
 
 def _in_context(call: Callable[[object], object], context: Context) -> Callable[[object], object]:
     def run(item: object) -> object:
-        # The item runs in a copy of the context, so the next item does not see the context
-        # variables that this item sets.
+        # The item runs in a copy of the context, so that the next item does not see what it sets
+        # there.
         return context.copy().run(call, item)
 
     return run

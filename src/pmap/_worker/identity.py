@@ -78,7 +78,8 @@ class _Ties:
             tracker.close()
         module: Any = sys.modules.get(_TRACKER)
         copy, self.tracker_copy = self.tracker_copy, -1
-        # It is another one if an item has stopped the tracker: then the copy is closed already.
+        # If an item has stopped the resource tracker, its descriptor is another one, and the copy
+        # is closed already.
         if copy >= 0 and module is not None and module._resource_tracker._fd == copy:
             module._resource_tracker._fd = None
             os.close(copy)
@@ -98,8 +99,8 @@ def _tell_process(module: Any) -> None:
     class PoolWorker(module.BaseProcess):  # type: ignore[misc]  # mypy does not know the type of `module`
         """Describes this process as `multiprocessing` describes a worker of its own pools."""
 
-        # Code that reads `daemon` learns that this is a daemon process. But `multiprocessing`
-        # itself reads another attribute, so an item may start processes of its own.
+        # Code that reads `daemon` finds a daemon process. `multiprocessing` itself reads another
+        # attribute, so an item may start processes of its own all the same.
         daemon = True
 
         def __init__(self) -> None:
@@ -123,9 +124,9 @@ def _tell_process(module: Any) -> None:
 
 def _sentinel() -> int:
     if ties.lifeline < 0:
-        # `multiprocessing` wants a pipe whose end tells that the parent has ended. The system gave
-        # this process none, so a new pipe takes its place. The new pipe never ends, because this
-        # process itself keeps the writing end open.
+        # `multiprocessing` wants a pipe that is at its end when the parent has ended. The system
+        # gave this process none. So it gets a new pipe, which never ends: this process keeps the
+        # writing end open.
         ties.lifeline, _ = os.pipe()
     return ties.lifeline
 

@@ -43,9 +43,8 @@ def serve(fd: int) -> None:
     except OSError:
         pass  # the caller has closed its socket, so the error can be told to nobody
     finally:
-        # The descriptors of the segments belong to the process, which goes on after the end of this
-        # interpreter. So the descriptors are closed here: when the interpreter itself ends, the
-        # modules that could close them are gone.
+        # The descriptors belong to the process, which goes on after this interpreter. They are
+        # closed now, because when the interpreter ends, the modules that could close them are gone.
         worker.release_segments()
         ties.release()
         sock.detach()
@@ -54,9 +53,8 @@ def serve(fd: int) -> None:
 def _own_variables() -> None:
     """Keep changes of ``os.environ`` in this interpreter.
 
-    ``os.environ`` changes the variables of the process by calling ``os.putenv`` and
-    ``os.unsetenv``, which this function replaces. ``os.environ`` itself is this interpreter's own
-    copy: here items find what they set, and other interpreters do not see it.
+    Each interpreter has its own copy of ``os.environ``. But a change of the copy also changes the
+    variables of the process, by ``os.putenv`` and ``os.unsetenv``. So these two are replaced.
     """
 
     def note(*_: object) -> None:

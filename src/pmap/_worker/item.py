@@ -90,8 +90,7 @@ def load_argument(entry: Entry) -> object:
 
     Raises `BadArgumentError` if the argument cannot be loaded.
     """
-    # The caller could not pickle this argument, and has sent nothing in its place; the caller knows
-    # why.
+    # The caller could not pickle this argument, so nothing has come in its place.
     if not entry:
         raise BadArgumentError from None
     runs_items, process_role.runs_items = process_role.runs_items, False
@@ -107,7 +106,7 @@ def failure(error: BaseException) -> Entry:
     """Return what is sent for an item that raised `error`: a failure record (plain values)."""
     if isinstance(error, BadArgumentError):
         return capture_transport(ARGUMENT, error.__cause__ or error)
-    # The class `TooLong` is recognised by its name: only a worker that runs coroutines imports it.
+    # `TooLong` is recognised by its name, because only a worker that runs coroutines imports it.
     if type(error).__name__ == "TooLong" and type(error).__module__ == f"{__package__}.coroutines":
         return [TOO_LONG, None, "", "", safe_trace(error)]
     return capture(error)

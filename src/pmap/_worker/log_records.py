@@ -48,9 +48,8 @@ def _packed(record: logging.LogRecord) -> bytes:
         error = record.exc_info[1]
         failure = state["exc_info"] = None if error is None else capture(error)
         if record.exc_text is None and (failure is None or failure[0] != RAISED):
-            # The exception cannot be pickled, so this worker makes its text. If an exception can be
-            # pickled, the caller makes the text: the caller has the source lines of a REPL, and
-            # formatters of its own.
+            # The exception cannot be pickled, so this worker makes its text. Otherwise the caller
+            # makes the text, because it has the source lines of a REPL and its own formatters.
             state["exc_text"] = logging.Formatter().formatException(record.exc_info)
     try:
         return dumps(state)
@@ -102,7 +101,7 @@ class Loggers:
         """
         self._handler.on = on
         if levels is None or levels == self._levels:
-            return  # the caller has sent no new levels, so those that an initializer has set stay
+            return  # the caller has sent no new levels, so levels that an initializer has set stay
         old, self._levels = self._levels, levels
         disabled, given = levels
         for name, _ in () if old is None else old[1]:

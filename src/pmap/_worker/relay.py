@@ -33,8 +33,7 @@ SKIPPED: Final[tuple[()]] = ()
 _MOST_KEPT: Final = 8
 
 _kept: dict[bytes, ReceivedSpec] = {}
-# The chunk in which an item has failed, so that the chunk's later items are not run; the list is
-# empty if there is no such chunk.
+# The chunk in which an item has failed, whose later items are not run; or an empty list.
 _stopped: list[bytes] = []
 # Whether the last item of this process had a seed: the list is empty if not.
 _had_seed: list[bool] = []
@@ -91,7 +90,7 @@ class Relay:
             return _failed(self._unloaded, chunk, stop)
         if _had_seed and seed is None:
             _had_seed.clear()
-            # The random numbers of this item must not follow from the seed of the last item.
+            # The seed of an earlier item must not decide the random numbers of this one.
             seed_anew()
         try:
             argument = load_argument([value] if value else []) if pickled else value
@@ -138,7 +137,8 @@ def _loaded(key: bytes, spec: Spec) -> Callable[[object], object]:
         received.load()
         while len(_kept) >= _MOST_KEPT:
             _kept.pop(next(iter(_kept)), None)
-    # This function moves to the end of the dict, so the first one in the dict was used longest ago.
+    # Put the function at the end of the dict, so that the first one in it is the one used longest
+    # ago.
     _kept[key] = received
     return received.load()
 

@@ -56,8 +56,8 @@ class Reporting:
         is_first = self._send is _nowhere
         self._send = send
         if not is_first:
-            # This worker was forked from a process that has imported the user's script, and `begin`
-            # was called there already. What the script has set in ``logging`` and ``warnings``
+            # This worker was forked from a process that has imported the user's script. `begin` was
+            # called there already, and what the script has set in ``logging`` and ``warnings``
             # stays.
             return
         self._forked = forked

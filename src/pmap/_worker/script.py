@@ -65,8 +65,8 @@ def import_in_fork(
     try:
         pid = os.fork()
     except OSError:
-        # No process can be forked at the moment, so the start of the first worker will fail, too,
-        # and the caller will be told then.
+        # The system forks no process at the moment. So the start of the first worker will fail,
+        # too, and then the caller is told.
         os.close(hears)
         os.close(tells)
         return
@@ -93,8 +93,8 @@ def _can_serve(sock: socket, hears: int) -> bool:
     """
     poll = select.poll()
     poll.register(hears, select.POLLIN)
-    # Wait for the end of the connection only, not for data: requests of the caller are for the
-    # process that serves. (On Linux, POLLRDHUP shows the end of the connection.)
+    # The wait is for the end of the connection and not for data, because requests are read by the
+    # process that serves. (On Linux, POLLRDHUP shows the end.)
     poll.register(sock, _HUNG_UP)
     ready = [fd for fd, _ in poll.poll()]
     return hears in ready and os.read(hears, 1) == _SERVES

@@ -42,8 +42,8 @@ class Sender:
         """
         with self._lock:
             if self._sending:
-                # A signal handler has interrupted a call of `send` and makes this call; the
-                # interrupted call will send this message, too.
+                # A signal handler makes this call while its thread is in another call of `send`.
+                # That call sends this message, too, when the handler has returned.
                 self._waiting.append(data)
                 return
             self._sending = True
@@ -54,8 +54,8 @@ class Sender:
                     self._socket.sendall(data)
             finally:
                 self._sending = False
-            # `_sending` is set to False before this loop: a signal handler that runs from here on
-            # sends its message itself, so that no message is left behind.
+            # `_sending` is False before this loop begins. So a signal handler that runs from now on
+            # sends its message itself, and none is left behind.
             while self._waiting:
                 self.send(self._waiting.popleft())
 

@@ -34,8 +34,8 @@ def end_after(seconds: float) -> None:
     """Have the system end this process after `seconds`, whatever it is doing; 0: never."""
     if hasattr(signal, "setitimer"):
         # SIGALRM without a handler ends the process, even if a thread never releases the
-        # interpreter's lock. The timer of faulthandler is not used: a process that is forked while
-        # that timer runs would wait for it.
+        # interpreter's lock. faulthandler has such a timer, too; but a process that is forked
+        # meanwhile waits for that timer.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
         signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -76,7 +76,7 @@ def write_stack_at_crash(fd: int) -> None:
         faulthandler.enable(file=fd)
 
 
-# The note which says that an item has set an environment variable.
+# The note that an item has set an environment variable.
 SET_VARIABLE = "os.putenv"
 _TELLING = frozenset({"os.chdir", SET_VARIABLE, "os.unsetenv"})
 # Letters that occur in the mode of a file that is opened for reading only.
@@ -188,6 +188,6 @@ class Surroundings:
             apply_zone(self._own[3][6])
         traces.clear()
         if self._files:
-            # A file that an item has opened for writing is still open. Because of the note WRITES,
-            # the worker flushes the file after each item, until the file is closed.
+            # A file that an item has opened for writing is still open. The note WRITES stays, so
+            # that the worker flushes the file after each item until the file is closed.
             traces.append(WRITES)

@@ -82,7 +82,8 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
         own = os.dup(lifeline) if lifeline >= 0 else -1
         if not _end_with_caller(own) and own >= 0:
             # The kernel cannot end this process with the caller. A thread that watches the caller
-            # is no way out: workers are forked from this process, which must have only one thread.
+            # is not possible: workers are forked from this process, so it must have one thread
+            # only.
             os.close(own)
 
     def enter(own: socket, prepared: Prepared) -> NoReturn:
@@ -98,8 +99,8 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
             sock,
             lifeline,
             lambda own: enter(own, prepared),
-            # This process has imported the script already. So a request to import the script makes
-            # it only close the descriptor that comes with the request.
+            # This process has imported the script already. If it is asked to import a script, it
+            # only closes the descriptor that came with the request.
             os.close,
             run_exit_callbacks,
         )
@@ -148,11 +149,10 @@ def enter_forked(
         if not _end_with_caller(lifeline):
             _watch_caller(lifeline)
         process_role.in_worker = True
-        # If this process was forked from a worker that was running an item, `runs_items` is still
-        # true.
+        # If this process was forked from a worker while an item ran, `runs_items` is still true.
         process_role.runs_items = False
-        # If the note FORKED were left in `traces`, this process would be taken for one that an item
-        # has forked, and would end.
+        # Without this, the note FORKED would stay, and this process would be taken for one that an
+        # item has forked, and end.
         traces.clear()
         in_order = Worker(sock, initializer, prepared).run()
         code = 0
@@ -281,8 +281,8 @@ def _leave(code: int) -> NoReturn:
         if stream is not own:
             # An item has set this stream, and the stream's `flush` may never return. The caller
             # waits for the end of this process, and would wait for ever; so the flush has a time
-            # limit. For a stream that the process began with, the flush has no time limit: it may
-            # have to wait for the reader of the stream.
+            # limit. A stream that the process began with gets no time limit, because its reader may
+            # be slow.
             end_after(_LAST_FLUSH)
         try:
             stream.flush()

@@ -77,8 +77,8 @@ class _Output(io.BufferedIOBase):
             if here:
                 # Because of the note PRINTED, the worker flushes the streams when the item ends.
                 traces.append(PRINTED)
-            # The output of another thread, or of a process that an item has forked, is passed on
-            # line by line, because the end of an item does not flush this output.
+            # What another thread prints, or a process that an item has forked, is passed on line by
+            # line, because it is not flushed when an item ends.
             if self._size >= _MOST or ((self.at_once or not here) and b"\n" in piece):
                 self._pass_on(self._size < _MOST_IN_A_LINE)
         return len(piece)
@@ -147,9 +147,8 @@ class Streams:
             output = _Output(number, at_once, terminal, send)
             stream = _text(output, encoding, errors)
             self._outputs.append(output)
-            # Keep the old streams alive: Python flushes a stream before it deletes the stream. But
-            # if this process was forked, only the parent may write what the old streams have in
-            # their buffers.
+            # The old streams are kept alive, because Python flushes a stream before it deletes it.
+            # In a forked process only the parent may write what their buffers have.
             _kept.extend([getattr(sys, name), getattr(sys, f"__{name}__")])
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)

@@ -66,7 +66,7 @@ def serve_template(
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
     os.set_blocking(wake_write, False)
-    # The death of a worker has to wake `select` in `_wait`, whenever the worker dies.
+    # Let the end of a worker wake `select` in `_wait`, whenever it comes.
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _ignore)
     # `fcntl` is imported once here, so that the workers, which are forked later, have it.
@@ -192,7 +192,7 @@ def count_threads() -> int:
         return _thread._count() + 1
 
 
-# How many threads were left when `count_lasting_threads` last waited for threads to end.
+# How many threads were left after `count_lasting_threads` last waited for threads to end.
 _lasting = 1
 
 
@@ -278,7 +278,8 @@ def _reap(children: set[int]) -> list[tuple[int, int]]:
         pid, status = _ended(children)
         if not pid:
             break
-        # A process that is not in `children` was started by the script when it was imported.
+        # A process that is not in `children` was started by the script, when the script was
+        # imported.
         if pid in children:
             children.discard(pid)
             gone.append((pid, os.waitstatus_to_exitcode(status)))

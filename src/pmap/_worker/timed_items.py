@@ -18,8 +18,7 @@ class TimedItems(ItemRunner):
 
     def __init__(self, items: ItemRunner, timing: Timing) -> None:
         """Make a runner like `items`, for a chunk; `timing` notes the times."""
-        # This runner and `items` use the same shared memory and descriptors for results that are
-        # not sent yet.
+        # This runner and `items` share the memory and descriptors of results that are not sent yet.
         self.tidy = items.tidy
         self.attachments = items.attachments
         self._timing = timing

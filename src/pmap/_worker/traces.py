@@ -1,7 +1,7 @@
 """Notes of what an item did to its worker process, so that the worker can undo it.
 
-An audit hook, the streams and a hook at forks write the notes. After an item, if there is a note,
-the worker calls `Surroundings.tidy`, which reads and clears them.
+An audit hook, the streams and a hook at forks write such notes. If there is one after an item, the
+worker calls `Surroundings.tidy`, which reads and clears them.
 """
 
 from __future__ import annotations

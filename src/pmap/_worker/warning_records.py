@@ -29,7 +29,7 @@ class Warned:
         # Categories of the caller's filters, by module and name, whose class this process has not
         # imported yet.
         self._missing: list[tuple[str, str]] = []
-        # Whether `apply` has work to do before the next items even if the filters are the same.
+        # Whether `apply` has to do its work before the next items even if the filters are the same.
         self.has_to_do = True
         # Those filters in `warnings.filters` that came from the caller.
         self._from_caller: list[Any] = []

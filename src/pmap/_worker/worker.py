@@ -93,8 +93,8 @@ if TYPE_CHECKING:
     # script.
     Prepared: TypeAlias = tuple[Surroundings, Reporting]
 
-# Seconds between two looks for new messages while chunks wait. A look is a system call, which costs
-# as much as several quick items, so a worker does not look before each chunk.
+# Seconds between two looks for new messages while chunks wait. A look is a system call, which takes
+# as long as several quick items, so there is none before each chunk.
 _MOMENT = 0.0005
 # Bytes read at a time; for much larger buffers malloc would map new memory each time.
 _PIECE = 1 << 16
@@ -205,8 +205,8 @@ class Worker:
         self._measured = saver(setup.coverage_config)
         if hasattr(os, "register_at_fork") and not process_role.shares_process:
             # A process that an item forks may live long. It must not keep the memory of the
-            # segments alive. (An interpreter cannot fork; and Python would keep the memory of an
-            # interpreter that has ended for this callback: 4 MB.)
+            # segments alive. (An interpreter in the caller's process cannot fork, and Python would
+            # keep its 4 MB for this callback when it has ended.)
             os.register_at_fork(before=self.release_segments)
         if not self._initialized(setup):
             return False
@@ -347,8 +347,8 @@ class Worker:
         known = self._specs.get(spec)
         discarded = known is None or (self._inbox and self._is_discarded(serial))
         if known is None or discarded or not self._begin(serial, known, step):
-            # Even for a chunk that is not run the worker sends a message, without results: the
-            # caller counts these messages.
+            # Even if the chunk is not run, the worker sends a message, without results: the caller
+            # counts these messages.
             self._send_results(serial, [], None, True, 0.0, False)
         else:
             if self._watch is not None:
@@ -380,8 +380,8 @@ class Worker:
             record: Entry = capture_transport(FUNCTION, error)
             results = [record] * (1 if spec.stop else len(entries))
         else:
-            # Warning filters are put in place after the function is loaded: a filter may need a
-            # module that the loading of the function imports.
+            # Warning filters are put in place after the function is loaded, because a filter may
+            # need a module that loading the function imports.
             self._reporting.apply(spec.environment[3], spec.logs)
             process_role.runs_items = True
             if spec.seed is not None or self._seeded:
@@ -395,8 +395,8 @@ class Worker:
             elif spec.coroutine is None:
                 results = self._run_items(spec, call, serial, entries, step)
             else:
-                # The coroutines of all items begin together; to run an item then means to wait for
-                # the end of the item's coroutine.
+                # All coroutines of the chunk begin together. To run an item then means to wait for
+                # its coroutine.
                 many = at_once(spec.coroutine, entries, spec.context, spec.timeout)
                 if spec.timing is not None:
                     spec.timing.coroutines(many)
@@ -448,9 +448,8 @@ class Worker:
                 self._needs_replacement,
             )
         if self._max_memory is not None:
-            # This worker has a memory limit, so it measures its memory after each item. A worker
-            # that fills a typed array cannot measure after each item; hence results are noted one
-            # by one.
+            # The worker has a memory limit, so it measures its memory after each item. It cannot do
+            # that while it fills a typed array, so results are noted one by one.
             spec.mixed = True
         make = EagerChunk if process_role.shares_process else Chunk
         chunk = make(spec, entries, step, self._journal, items, send, self._needs_replacement)
@@ -488,8 +487,8 @@ class Worker:
                 return RESULTS, serial, entries, last, elapsed, replace, gone, *times
 
             data = frame_of_entries(make, results, spec is None or spec.by_value)
-        # Code that runs between items, such as the pickling of a result, may have left notes
-        # (traces).
+        # Code that ran between items, such as the pickling of a result, may have changed the
+        # process.
         if traces:
             self._surroundings.tidy()
         self._sender.send(data, self._items.attachments.taken())
