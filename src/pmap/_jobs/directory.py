@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from .._transport.environment import current_directory
 
-# After this many calls of `directory_now` this module imports `ctypes`: the import takes as long as
-# it saves in this number of calls.
+# After this many calls of `directory_now` this module imports `ctypes`. In so many calls it saves
+# as much time as the import takes.
 _WORTH = 100
 _SIZE = 4096  # longest path in bytes that `_read` can return; `os.getcwd` reads longer ones
 
@@ -44,7 +44,7 @@ def directory_now() -> str | None:
 
 
 def _prepare() -> None:
-    """Set `_read` to the `getcwd` of the C library, called so that it keeps the GIL."""
+    """Set `_read` to the `getcwd` of the C library, in a form that does not release the GIL."""
     global _read
     if os.name != "posix" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return
@@ -60,8 +60,8 @@ def _prepare() -> None:
         return
     getcwd.argtypes = ctypes.c_char_p, ctypes.c_size_t
     getcwd.restype = ctypes.c_char_p
-    # All threads share the buffer. The thread that calls `getcwd` holds the interpreter's lock
-    # until ctypes has copied the path, so no other thread can write into the buffer meanwhile.
+    # All threads share the buffer. The caller of `getcwd` holds the interpreter's lock until ctypes
+    # has copied the path, so no other thread writes into the buffer meanwhile.
     buffer = ctypes.create_string_buffer(_SIZE)
 
     def read() -> bytes | None:

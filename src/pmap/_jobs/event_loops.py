@@ -27,7 +27,7 @@ async def until(tell: Callable[[Callable[[], None]], object], seconds: float | N
 
 
 async def give_way() -> None:
-    """Let other tasks of the event loop run, and then return."""
+    """Let other tasks of the event loop run once, and then return."""
     if _in_trio():
         import trio
 

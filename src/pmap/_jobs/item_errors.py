@@ -31,7 +31,7 @@ class Item:
         self.input: str = input
 
 
-# Stands for the item in messages about the initializer of a pool, which belongs to no item.
+# Describes, in error messages, the initializer of a pool, which belongs to no item.
 INITIALIZER: Final = Item("initializer", 0, "...")
 
 
@@ -94,7 +94,7 @@ def _restored(
         unsent = ResultPicklingError(
             name, text, function=item.function, index=item.index, input=item.input
         )
-        # Pickling the result has raised `SystemExit` or the like: the worker has sent that
+        # Pickling the result has raised `SystemExit` or the like, and the worker has sent that
         # exception, too.
         if data is not None:
             return unsent, _as_cause(unsent, loads(data))
@@ -202,8 +202,7 @@ def readable_stack(text: str) -> str:
     frames: list[str] = []
     for line in text.splitlines():
         if not line.startswith("  File "):
-            # The rest of the text is about another thread, or it is a list of modules: it is left
-            # out.
+            # What follows is about another thread, or a list of modules, and is left out.
             break
         if f"{os.sep}pmap{os.sep}_" in line:
             break

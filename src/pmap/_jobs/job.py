@@ -17,7 +17,7 @@ class _NotDone:
     """The type of `_NOT_DONE`, which is the only object of this type."""
 
 
-# Stands in the list of results in place of a result that is not there yet.
+# A place in the list of results has this value until its result comes.
 _NOT_DONE = _NotDone()
 
 
@@ -66,9 +66,8 @@ class Job(Work):
 
     values: list[Any]
 
-    # True while the consumer of a stream does not wait for results. If items run in the consumer's
-    # own thread, as with the serial backend, no thread has to run the engine's loop for this job
-    # during that time.
+    # True while the consumer of a stream does not ask for results. If items run in the consumer's
+    # own thread, as with the serial backend, no thread has to run the engine's loop meanwhile.
     resting = False
 
     def __init__(self, number: int, call: Call, owner: JobOwner) -> None:
@@ -77,7 +76,7 @@ class Job(Work):
         self.done: int = 0  # how many items are finished, including those that failed
         self.failed: int = 0  # how many items have failed
         if not call.items:
-            # Each job makes a list of its own, because the caller may change the list that it gets.
+            # Each job has a list of its own, because the caller may change the list that it gets.
             self.values = []
         self.failures: dict[int, Exception] | None = None
         # For each failed item that is tried again: how often it has failed, by its index. None if
@@ -154,7 +153,8 @@ class Job(Work):
 
         Finished items keep their results in any case.
         """
-        # All results have come after all: the last ones came while the workers were being killed.
+        # The last results came while the workers were being killed, so the call has all its
+        # results.
         if self.done == self.total:
             self.error = self.failures[min(self.failures)] if self.failures else None
         elif not self.call.rules.collect:

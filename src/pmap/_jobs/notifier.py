@@ -22,7 +22,7 @@ class Notifier:
     def notify(self) -> None:
         """Call each callback once, and forget it."""
         while self._waiting:
-            # The list is empty: another thread that calls `notify` has taken the last callback.
+            # Another thread that calls `notify` has taken the last callback, so the list is empty.
             with suppress(IndexError):
                 self._waiting.pop()()
 
@@ -32,8 +32,8 @@ class Notifier:
         Any thread may call `waiter`. `there` says whether the data is there.
         """
         self._waiting.append(waiter)
-        # The data may have come just before `waiter` was added; then the `notify` for that data has
-        # not called `waiter`.
+        # The data may have come just before `waiter` was added, so that the `notify` for it has not
+        # called `waiter`.
         if there():
             self.notify()
 
@@ -46,6 +46,7 @@ class Notifier:
         notified.acquire()
         self.add(notified.release, there)
         if not notified.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
-            # The callback is not in the list: another thread, in `notify`, has just taken it.
+            # Another thread that calls `notify` has just taken the callback, so it is not in the
+            # list.
             with suppress(ValueError):
                 self._waiting.remove(notified.release)

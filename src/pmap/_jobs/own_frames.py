@@ -8,7 +8,7 @@ from .._errors import TransportError
 from .._transport.exceptions import members_of
 from .._transport.own_frames import is_own_frame, shows_own_frames, without_own_frames
 
-# The module of pmap that calls the user's function when items run in the caller's process.
+# The module of pmap that calls the user's function if items run in the caller's process.
 _RUNS_ITEMS: Final = f"{__name__.partition('.')[0]}._backends.in_process"
 
 
@@ -30,13 +30,13 @@ def cut(error: BaseException) -> bool:
     trace = error.__traceback__
     if trace is not None:
         if isinstance(error, KeyboardInterrupt):
-            # KeyboardInterrupt may come while pmap waits: then the last frames are those of
-            # `selectors` or the like, which the user has not called.
+            # If Ctrl-C comes while pmap waits, the last frames are those of `selectors` or the
+            # like, which the user has not called. So they are taken out, too.
             _cut_below(trace)
         trace.tb_next = without_own_frames(trace.tb_next)
     seen = {id(error)}
     errors = [error]
-    while errors:  # this is no recursion, because a chain of exceptions may be long
+    while errors:  # a loop and no recursion, because a chain of exceptions may be long
         errors += _cut_linked(errors.pop(), seen)
     return True
 
@@ -55,7 +55,7 @@ def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
         seen.add(id(other))
         trace = other.__traceback__
         if trace is not None and isinstance(error, TransportError):
-            # pmap has called the pickling modules, so their frames are taken out as well.
+            # pmap called the pickling modules, so their frames are taken out, too.
             _cut_below(trace)
         # `BaseException.__setattr__` is called directly, because the class of the exception may
         # have a `__setattr__` that raises.
@@ -67,9 +67,8 @@ def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
         and isinstance(cause, TypeError)
         and cause.__traceback__ is None
     ):
-        # The exception that pickle raised need not be shown: the message of `error` contains its
-        # message, and no line of the user's code led to it. Setting `__cause__` also hides
-        # `__context__`.
+        # pickle's own exception is not shown: its message is in that of `error`, and no line of the
+        # user's code led to it. Setting `__cause__` also hides `__context__`.
         error.__cause__ = None
         error.__context__ = cause
     return others

@@ -12,7 +12,7 @@ from .._errors import CancelledError, is_ctrl_c
 from .._transport.light_stdlib import allocate_lock, get_ident
 from .event_loops import until
 
-# To import `threading` takes long, so only a thread that has to wait imports it.
+# A thread imports `threading` only if it has to wait, because the import takes long.
 if TYPE_CHECKING:
     from threading import Event
 
@@ -34,10 +34,10 @@ TRANSITIONS: Final = {
     SETTLED: {},
 }
 
-# One lock serves all `Pending` objects, so that each object stays small. The lock is held only for
-# a few lines that call nothing, make no object and do not loop. At each of these three, Python may
-# run a signal handler or a finaliser. The handler may cancel a call, and would then wait for this
-# lock in the very thread that holds it.
+# One lock serves all `Pending` objects, so that each object stays small. It is held for a few lines
+# only. They call nothing, make no object and do not loop: at each of these, Python may run a signal
+# handler or a finaliser, which may cancel a call. It would wait for this lock in the very thread
+# that holds it.
 _lock = allocate_lock()
 
 
@@ -113,8 +113,8 @@ class Pending:
         with _lock:
             if self._state != PENDING:
                 return
-            # The thread's number is stored before the state, because the property `over` reads both
-            # attributes without the lock.
+            # The thread's number is stored before the state: the property `over` reads both without
+            # the lock, the state first.
             self._settling_thread = me
             self._state = SETTLING
             listeners = self._listeners  # a callback that is added later is run at once
@@ -184,9 +184,9 @@ class Pending:
         For the thread that runs the callbacks this is true already before all callbacks have run.
         """
         # No lock is needed. A thread finds its own number in `_settling_thread` only if it has
-        # stored the number itself. And `_state` is stored last, so a thread that finds `SETTLED`
-        # also finds `error` and `values`. Without the GIL this holds, too: Python loads and stores
-        # a slot of an object by atomic operations that keep the order of the code.
+        # stored the number itself. `_state` is stored last, so a thread that reads `SETTLED` also
+        # reads the final `error` and `values`. Without the GIL this holds, too, because Python
+        # keeps the order of loads and stores of attributes.
         state = self._state
         return state == SETTLED or (state == SETTLING and self._settling_thread == get_ident())
 

@@ -28,11 +28,11 @@ Teller: TypeAlias = Callable[[Progress], object]
 # further tries of failed items.
 _Counts: TypeAlias = tuple[int, int | None, int, int]
 
-# Seconds between two updates of the progress: an eye could hardly follow more updates, and so few
-# do not slow down a terminal.
+# Seconds between two updates of the progress. An eye hardly follows more updates, and more would
+# slow down a terminal.
 _PERIOD = 0.1
-# If another thread is in the user's function for progress when a call ends, the end of the call
-# waits at most this many seconds for that thread.
+# If another thread is in the user's function for progress when a call ends, the call waits at most
+# this many seconds for that thread.
 _LAST_WAIT = 1.0
 
 
@@ -46,8 +46,8 @@ def watch(job: Job) -> None:
     if tell is None:
         return
     one = _Watch(job, tell)
-    # The call of the last update is arranged before the first update is made. So a function or bar
-    # that got the first update also gets the last one, wherever Ctrl-C interrupts this code.
+    # The last update is arranged before the first one is made. So wherever Ctrl-C interrupts this
+    # code, what got the first update also gets the last one.
     _watches[job.number] = one
     job.when_over(one.end)
     if not job.over:
@@ -76,8 +76,7 @@ def _is_seen() -> bool:
     try:
         return sys.stderr.isatty() or _is_notebook()
     except Exception:
-        # stderr may be None or closed, or the program has put an object without these methods
-        # there.
+        # stderr may be None or closed, or an object of the program without these methods.
         return False
 
 
@@ -97,8 +96,8 @@ class _Watch:
         self._context = copy_context()
         self._began = monotonic()
         name = name_of(job.call.function)
-        # The label of a bar is the name of the function. But the name of a lambda, or of the
-        # function that `pcall` runs, would say nothing, so the name of the verb is used then.
+        # The label of a bar is the name of the function. For a lambda, or the function that `pcall`
+        # runs, the label is the name of the verb, because theirs would say nothing.
         says_nothing = name == "<lambda>" or job.call.verb == "pcall"
         self._label = job.call.verb if says_nothing else name
         self._told: _Counts | None = None
@@ -124,8 +123,8 @@ class _Watch:
                     self._call(counts, finished=False)
             finally:
                 self._lock.release()
-            # While this thread held the lock, another thread may have ended the call. That thread
-            # found the lock held, so the last update is made here.
+            # Another thread may have ended the call while this thread held the lock. It found the
+            # lock held and made no update, so this thread makes the last one.
             if self._over:
                 self.end()
 
@@ -134,8 +133,8 @@ class _Watch:
 
         If this is called a second time, nothing happens.
         """
-        # `_over` is set before this thread asks for the lock: the thread that holds the lock reads
-        # `_over` after it has released the lock.
+        # `_over` is set before this thread asks for the lock. The thread that holds the lock reads
+        # `_over` after it has released the lock. So one of the two makes the last update.
         self._over = True
         try:
             # If this thread holds the lock, the user's function for progress has itself ended the
@@ -143,8 +142,8 @@ class _Watch:
             if self._holder != threading.get_ident():
                 self._tell_end()
         finally:
-            # The call is removed only now, so that a second thread that ends the same call still
-            # finds it, and waits for the lock.
+            # The call is removed only now. So a second thread that ends the same call still finds
+            # it, and waits for the lock.
             _watches.pop(self._job.number, None)
             if not _watches:
                 with _change:
@@ -161,16 +160,15 @@ class _Watch:
 
     def _counts(self) -> _Counts:
         job = self._job
-        # `job.done` counts the results that have come. It is read before the number of items that
-        # are finished and whose results have not come, so no item is counted twice.
+        # `job.done` counts the results that have come. It is read before the number of finished
+        # items whose results have not come yet, so no item is counted twice.
         done = job.done
-        # If failed items are tried again, an item counts as finished only when its result is with
-        # the caller.
+        # If failed items are tried again, an item counts as finished only when its result has come.
         if not (job.over or job.call.rules.retries):
             done += job.finished_ahead()
         if self._told is not None:
-            # A result that is on its way to the caller at this moment may be in neither number, so
-            # the sum may be too low. The number that is shown never falls.
+            # A result that comes between the two reads is in neither number, so the sum may be too
+            # low. The number that is shown never falls all the same.
             done = max(done, self._told[0])
         total = job.known_total
         done = done if total is None else min(done, total)
@@ -221,8 +219,8 @@ def _warn(tell: Teller, error: BaseException) -> None:
 
 _watches: dict[int, _Watch] = {}  # the calls that are shown, by the numbers of their jobs
 _thread: threading.Thread | None = None
-# The condition guards `_thread`. Its lock is reentrant, because a signal handler may need the lock
-# while its own thread holds it.
+# Guards `_thread`. The lock of the condition is reentrant, because a signal handler may ask for it
+# in the thread that holds it.
 _change = threading.Condition()
 
 

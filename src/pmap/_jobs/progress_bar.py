@@ -31,8 +31,7 @@ class Bar:
             bar = self._bar = _bar_kind()(
                 desc=event.label if self._label is None else self._label,
                 total=event.total,
-                # With these two values tqdm draws each `update` at once: pmap makes only a few of
-                # them.
+                # With these two values tqdm draws the bar at each `update`; pmap makes few of them.
                 mininterval=0,
                 miniters=1,
             )
@@ -66,9 +65,9 @@ def _bar_kind() -> "type[tqdm]":
         from tqdm import auto, std
 
         # tqdm has two locks. This class uses only the one between threads, which the program's own
-        # bars use, too. It does not use the one that forked processes share: a process that is
-        # killed while it holds this lock would leave it locked for ever. Nor does this class start
-        # tqdm's monitor thread, which is for bars that are updated at each item.
+        # bars use, too. The other one is shared with other processes, and a process that is killed
+        # while it holds it would leave it locked for ever. tqdm's monitor thread is not started,
+        # because it serves bars that are updated at each item.
         own = {"monitor_interval": 0, "_lock": std.TqdmDefaultWriteLock.th_lock}
         _kind = type("Bar", (auto.tqdm,), own)
     return _kind

@@ -37,7 +37,7 @@ def give_trace(error: BaseException, trace: "Trace") -> None:
     give = BaseException.__setattr__
     give(error, "__traceback__", traceback_of(places))
     if linked is not None:
-        # Setting `__cause__` also hides the context. So `error` gets its context only if it has no
+        # Setting `__cause__` also hides the context, so the context is set only if there is no
         # cause.
         give(error, "__cause__" if is_cause else "__context__", _loaded(linked))
     for member, its_trace in zip(members_of(error), members, strict=False):
@@ -88,16 +88,15 @@ def _frame(place: "Place") -> tuple[FrameType, int]:
     file, name, _, module, _, line, _, _, _, source = place
     if source:
         _remember(file, line, source)
-    # If the source is in no file (as in a zip file), `linecache` asks the module's loader for the
-    # source. `linecache` finds the loader in these globals. Python 3.15 warns of a loader without a
-    # spec.
+    # If no file has the source (as with a zip file), `linecache` gets it from the loader of the
+    # module, which it finds in these globals. Python 3.15 warns of a loader without a spec.
     names: dict[str, object] = {"__name__": module, "__file__": file}
     for attribute in ("__loader__", "__spec__"):
         value: object = getattr(sys.modules.get(module), attribute, None)
         if value is not None:
             names[attribute] = value
-    # The frame is that of a generator that has not begun: such a frame refers to no other frame.
-    # The frame of a function that runs would keep the variables of all its callers alive.
+    # The frame is that of a generator that has not begun. A frame that runs would refer to the
+    # frames of its callers, and keep their variables alive.
     code, instruction = _code(place)
     generator: object = FunctionType(code, names, name)()
     assert isinstance(generator, GeneratorType)

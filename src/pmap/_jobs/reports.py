@@ -49,8 +49,8 @@ def _described(stream: Any) -> "Stream":
         terminal = bool(stream.isatty())
     except Exception:  # the stream is closed, or is an object without the method `isatty`
         terminal = False
-    # Text for a file may wait in a buffer. Text for a terminal is sent to the caller at once, and
-    # so is text for an object that shows text in its own way, such as in a notebook.
+    # Whether text is sent to the caller at once: text for a terminal is, and text for an object
+    # that shows it in its own way, as in a notebook. Text for a file may wait in a buffer.
     at_once = not isinstance(stream, io.StringIO)
     if isinstance(stream, io.TextIOWrapper):
         at_once = terminal or stream.line_buffering or stream.write_through
@@ -66,8 +66,8 @@ def pass_on(report: Report) -> None:
     """Pass a report on to a stream, a logger or `warnings`; ignore all errors but Ctrl-C."""
     try:
         if report.kind in (protocol.OUTPUT, protocol.ERRORS):
-            # While progress bars are shown, whole lines are written above the bars. That is not
-            # done for half a line, because tqdm would draw a bar over it.
+            # While progress bars are shown, whole lines are written above them. Half a line is not,
+            # because tqdm would draw a bar over it.
             with above_bars() if report.data.endswith(b"\n") else nullcontext():
                 _use_stream(report.work, report.kind, lambda stream: _write(stream, report.data))
         elif report.kind == protocol.FLUSH:
@@ -94,8 +94,8 @@ def _use_stream(work: Work | None, kind: int, use: "Callable[[TextIO], None]") -
     if context is None:
         use(stream)
     else:
-        # A notebook finds out by the caller's context to which cell the output belongs. The context
-        # is copied, because a context that other code has entered already cannot be entered again.
+        # A notebook finds the cell for the output by the caller's context. The context is copied,
+        # because other code may have entered it, and it cannot be entered twice.
         context.copy().run(use, stream)
 
 
@@ -110,8 +110,8 @@ def _write(stream: TextIO, data: bytes) -> None:
         else:
             stream.write(data.decode(encoding, "backslashreplace"))
     if not data.endswith(b"\n"):
-        # Text without a newline comes when its item has ended. The stream is flushed here, because
-        # no newline may follow that flushes it.
+        # Text without a newline comes at the end of its item. The stream is flushed now, because a
+        # newline that would flush it may never come.
         stream.flush()
 
 
@@ -144,8 +144,8 @@ def _record(state: dict[str, Any], report: Report) -> "logging.LogRecord":
     return record
 
 
-# For files whose module this process has not imported: the warnings of the file that were shown.
-# For an imported module, Python keeps them in the module's `__warningregistry__`.
+# Python keeps the warnings that were shown in the `__warningregistry__` of an imported module.
+# Files whose module this process has not imported have theirs here.
 _elsewhere: dict[str, dict[Any, Any]] = {}
 
 

@@ -59,8 +59,8 @@ class StreamJob(Job):
         # it; None if not.
         self.expected: int | None = None
         self.ahead = ahead  # how many items the stream should read ahead of its consumer
-        # The error of items without a result when the deadline of the call has passed. It is None
-        # before the deadline, and if failures are not collected.
+        # The error of items that have no result at the deadline of the call. None before the
+        # deadline, and if failures are not collected.
         self.late: Exception | None = None
         self.cost: float | None = None  # seconds that one item takes; None: not measured yet
         self._window = window
@@ -110,7 +110,7 @@ class StreamJob(Job):
         self.fill(index, [None], {0: error})
 
     def run_out_of_time(self, error: Exception) -> None:
-        # If the input has not ended, this error is raised when the consumer has taken all results
+        # The input has not ended. So this error is raised when the consumer has taken all results
         # that came before the deadline.
         self.error: Exception | None = error
         if self.call.rules.collect:
@@ -125,11 +125,11 @@ class StreamJob(Job):
                 self.fill(start, [None] * count, dict.fromkeys(range(count), self.late))
 
     def results_of_unkept(self) -> None:
-        return None  # the consumer has taken all results already, so the error need not have them
+        return None  # the consumer has taken all results already, so the error need not carry them
 
     def settle(self) -> None:
         super().settle()
-        # Waiting threads check whether the job is over, so the job is over before they are woken.
+        # The job is made over before the waiting threads are woken, because they check that.
         self._notifier.notify()
 
     def after_fork_in_child(self, error: Exception) -> None:
@@ -163,8 +163,8 @@ class StreamJob(Job):
 
     def has(self, start: int) -> bool:
         """Return whether `take` would find results, or the job is over so that none will come."""
-        # `over` is read first. The last results are stored before the job is over, so if this
-        # thread finds that the job is over, it finds these results, too.
+        # `over` is read before the results. The last results are stored before the job is over, so
+        # a thread that finds the job over also finds these results.
         return self.over or (start in self._by_start if self._ordered else bool(self._parts))
 
     def tell(self, waiter: Callable[[], object], start: int) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Streams: TypeAlias = tuple[TextIO | None, TextIO | None, Context | None]
 
 _numbers = itertools.count(1)
-# If a pickled function has at most this many bytes, pmap remembers how long its items take.
+# If a pickled function has no more bytes than this, pmap remembers how long its items take.
 _MOST_KEY = 1 << 12
 
 
@@ -84,8 +84,8 @@ class CallSpec:
         self.environment: Environment = environment
         # How many calls in progress use this call spec; the class `CallSpecs` keeps this number.
         self.calls: int = 0
-        # The key under which pmap remembers how long the items of this function take; calls of the
-        # same function have the same key. None if the pickled function is too large to be a key.
+        # The key under which pmap remembers how long the function's items take; None if the pickled
+        # function is too large for a key.
         self.key: bytes | str | None = payload.head if payload.size <= _MOST_KEY else None
 
     def matches(self, call: Call, variables: list[bytes], environment: "Environment") -> bool:
@@ -228,7 +228,7 @@ def _has_a_name(function: object, needs: Needs) -> bool:
     """Return whether `function` is a plain function that workers can find by its name."""
     if isinstance(function, BuiltinFunctionType):
         if not isinstance(function.__self__, ModuleType):
-            # The name of a bound method is not enough to find it, because the method has an object.
+            # A bound method also needs its object, so its name is not enough.
             return False
     elif not isinstance(function, FunctionType):
         return False
