@@ -45,9 +45,8 @@ class AsyncResult(Generic[R_co]):
     __slots__ = ("__weakref__", "_is_cancelled", "_open", "_pending")
 
     def __init__(self, pending: Pending, open_: Callable[[list[Any]], R_co]) -> None:
-        # The handle keeps references to two objects that exist in any case, and makes no bound
-        # method or closure: that would take more memory, and a program may hold millions of
-        # handles.
+        # The handle only keeps references to two objects that exist in any case. A bound method or
+        # closure would take more memory, and a program may hold millions of handles.
         self._pending = pending
         self._open = open_
         # Whether `cancel` was called before the call was over; the call may take a moment to end.

@@ -102,9 +102,9 @@ class _Gathered(Pending):
         super().__init__()
         self._results = results
         for result in results:
-            # `when_over` must not be used here. While its callbacks run, a call is over only for
-            # the thread that runs them. If two calls ended at the same time, each callback would
-            # find the other call not over, and nobody would ever find out the outcome.
+            # `when_over` would be wrong here. While callbacks run, a call is over only for the
+            # thread that runs them. If two calls ended at once, each callback would find the other
+            # call not over, and nobody would notice that both are.
             result._pending.when_settled(self._look)
         self._look()
 
@@ -172,9 +172,8 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
         if not self._left:
             raise StopIteration
         while not self._over:
-            # The pool of the first call that is not over has to make progress. Most often all calls
-            # run on that pool. If not, the pools of the later calls get their turn when the earlier
-            # calls are over.
+            # The first call that is not over is driven; most often all calls run on one pool. If
+            # not, the other pools get their turn when this call is over.
             while self._open and self._open[0].over:
                 self._open.popleft()
             if self._open:

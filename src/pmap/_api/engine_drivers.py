@@ -32,7 +32,7 @@ class EngineDrivers:
         """Return the driver for an engine, and whether the driver was made for one call alone."""
         engine: object = options.backend
         number = id(engine)
-        # The key of the dict does not contain the engine itself, which may not be hashable.
+        # The engine itself may not be hashable, so the options are the key without it.
         key = options._replace(backend="processes")
         known = self._known.get(number)
         if known is None or known() is not engine:
@@ -57,8 +57,8 @@ class EngineDrivers:
         self,
         number: int,
         gone: "weakref.ref[object]",
-        # `sys.is_finalizing` is a parameter, because the globals of this module may be gone when
-        # the interpreter ends.
+        # `sys.is_finalizing` is a parameter, because this module's globals may be gone at the end
+        # of the program.
         ends: Callable[[], bool] = sys.is_finalizing,
     ) -> None:
         # Another engine may have the address of the freed engine by now. Then the entry is that of

@@ -291,8 +291,8 @@ class Executor(futures.Executor):
             driver = self._drivers.setdefault(pid, make_driver(self._options))
             _live.add(driver)
             try:
-                # Another thread may have shut the executor down just now, without seeing the new
-                # driver. Then the driver is closed here.
+                # Another thread may have shut the executor down meanwhile, without seeing the new
+                # driver; then this thread closes the driver.
                 self._refuse_if_shut_down()
             except RuntimeError:
                 driver.close()
@@ -472,7 +472,7 @@ def _finish_all() -> None:
 
 
 # As in concurrent.futures, this function runs before the interpreter waits for non-daemon threads,
-# so it finishes their calls, too. It also runs before the functions of `atexit`, and one of those
+# so it also finishes their calls. It runs before the functions of `atexit`, because one of those
 # ends all workers.
 _register = getattr(threading, "_register_atexit", atexit.register)
 try:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 import_path()  # the import records which directories the relative entries of `sys.path` mean now
 _POOLS = f"{__package__}.shared_pools"
-# The shared pools; None before the first call. A variable holds them, because an import statement
-# in each call would take 2 us.
+# The shared pools; None before the first call. An import statement in each call would take 2 us.
 _shared_pools: "SharedPools | None" = None
 
 

@@ -46,7 +46,7 @@ _specs: dict[bytes, wire.TaskSpec] = {}
 # The drivers (engines of pools) of inner workers that run no chunk at the moment, by the options of
 # the workers.
 _free: dict[wire.InnerOptions, list[Driver]] = {}
-# Whether this process itself has run a chunk: the list is empty if it has not.
+# Has an element if this process itself has run a chunk.
 _warm_here: Final[list[bool]] = []
 # A task holds this lock while it runs items of a call with a seed. Other tasks may run in this
 # process at the same time, and all share the random generators.
@@ -156,8 +156,8 @@ def _run_inside(
     watch = _watched(relay.given[0], spec)
     with _inner_worker(inner) as (driver, cold):
         begin = perf_counter()
-        # The context is empty, because items must not see context variables that the engine's own
-        # code has set.
+        # Items run in an empty context, because they must not see context variables of the engine's
+        # own code.
         job = Context().run(driver.run, call, watch)
         elapsed = perf_counter() - begin
     entries: list[Any] = job.values
@@ -181,8 +181,7 @@ def _watched(chunk: bytes, spec: wire.TaskSpec) -> Callable[[], None]:
     The task of the chunk runs in the thread that calls this function.
     """
     mark = marks.path_of(spec.marks, chunk)
-    # If the caller itself has started this process, this process can see whether the caller has
-    # ended.
+    # If this process is a child of the caller, it can see whether the caller has ended.
     ours = spec.caller if spec.host == wire.host_name() and os.getppid() == spec.caller else 0
     watch: Callable[[], Callable[[], bool]] | None = loads(spec.watch) if spec.watch else None
     running = watch() if watch is not None else None

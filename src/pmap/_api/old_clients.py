@@ -18,7 +18,7 @@ T = TypeVar("T")
 RUN, CLOSE, TERMINATE = "RUN", "CLOSE", "TERMINATE"
 # The interval, in seconds, at which `join` checks whether a worker has ended.
 _MOMENT = 0.005
-_UNKNOWN = 255  # the exit code of a process whose own exit code nobody could read
+_UNKNOWN = 255  # the exit code of a worker process whose own exit code nobody could read
 
 
 class Computed(Generic[T]):

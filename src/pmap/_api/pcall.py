@@ -73,7 +73,8 @@ def call(f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[R]
     Raises:
         TypeError: a worker cannot run `f`.
     """
-    # The arguments are checked now, so that the traceback of a mistake shows the user's line.
+    # The arguments are checked in this call, so that the traceback of a mistake shows the user's
+    # line.
     apply("call", f, args, kwargs)
     return Deferred(f, args, kwargs)
 
@@ -232,7 +233,7 @@ class Calls(Verb[Fail_co]):
                 f"pcall takes calls only, as call(f, {name}=...); its options are set before, as "
                 f"in pcall.using({known}=...)(call(f), call(g))",
             )
-        # Each chunk has one call: the functions differ, so the time of one call does not predict
-        # the time of the next.
+        # Each chunk has one call, because the time of one function does not predict that of
+        # another.
         rules, settings = self._in_force()
         return calls(self._name, given, rules._replace(chunksize=1)), settings

@@ -436,8 +436,8 @@ class Pool(PoolBase):
             drop_in=True,
             own_driver=ours,
         )
-        # The engine gets the call now. If the pool were closed before the first result is asked
-        # for, it would refuse the call later.
+        # The engine gets the call now, and not when the first result is asked for: the pool may be
+        # closed by then.
         stream.begin()
         self._streams.add(stream)
         return stream
@@ -455,8 +455,8 @@ class Pool(PoolBase):
 
     def _taker(self) -> tuple[Driver, bool]:
         """Return the driver (engine of a pool) for a call, and whether it runs only this call."""
-        # An item of this pool that calls the pool would wait for a free worker, and may itself be
-        # in the only worker. So such a call runs in the calling thread.
+        # A call inside an item of this same pool runs in the calling thread. In the pool it could
+        # wait for ever: the item may hold the only worker.
         if self._driver.holds_lock() or self._driver.backend.runs_here():
             return make_driver(WorkerOptions(backend="serial")), True
         return self._driver, False

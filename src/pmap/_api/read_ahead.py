@@ -81,9 +81,8 @@ class ReadAhead:
         room = self._room(ahead)
         if not room:
             return 0, None
-        # If reading is slow, a result that comes meanwhile has to wait. So the stream first waits a
-        # moment for the results of items that run, unless it takes longer to run an item than to
-        # read one.
+        # If reading is slow, results that come meanwhile have to wait. So the stream first waits a
+        # moment for them, unless running an item takes longer than reading one.
         pace, cost = self._source.pace.seconds, self._stream_job.cost
         slow = pace is not None and pace > SLICE and (cost is None or cost < pace)
         if slow and under_way and not self._has_waited:

@@ -71,8 +71,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     if not TYPE_CHECKING:  # only type checkers read `__init__` here
 
         def __new__(cls, driver: "Driver", streamed: Streamed, **_: object) -> Self:
-            # Only a stream whose input has a length is of a class with `__len__`. In other streams
-            # `__len__` would have to raise, and code that looks for `__len__` would be misled.
+            # Only a stream whose input has a length is of a class with `__len__`: code may look for
+            # the method, so streams without a length must not have it.
             sized = cls is ResultStream and streamed.input.is_sized
             return super().__new__(_SizedStream if sized else cls)
 
@@ -100,14 +100,13 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         # ends.
         self._own_driver = own_driver
         self._ordered = ordered
-        # The pool gets a multiple of this number of items each time, as the iterators of
-        # multiprocessing send whole chunks: if the input fails within a chunk, no item of that
-        # chunk runs.
+        # The pool gets items in multiples of this number, so that chunks are whole, as in
+        # multiprocessing: if the input fails within a chunk, no item of that chunk runs.
         self._unit = (streamed.call.rules.chunksize or 1) if drop_in else 1
         if buffersize is not None:
             self._unit = min(self._unit, buffersize)
-        # Items that were read and not given to the pool, because they are not enough for a multiple
-        # of `_unit`.
+        # Items that were read and not given to the pool, because there are too few for a whole
+        # chunk.
         self._incomplete: list[object] = []
         self._ready: list[R_co] = []  # results for the consumer, the next one at the end
         # The error that the consumer gets after the results in `_ready`.
@@ -240,7 +239,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         raise StopAsyncIteration
 
     async def _next_result_async(self) -> R_co:
-        # Other tasks may run now, even if results of this stream are always ready.
+        # Let other tasks run, even if this stream always has results ready.
         await give_way()
         while True:
             while not self._ready and not self._receive():
@@ -255,7 +254,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         room, pause = self._next_move()
         if room:
             self._submit(await self._read_async(room))
-            # Other tasks may run now: while a plain iterable was read, none could run.
+            # Let other tasks run: none could while a plain iterable was read.
             await give_way()
             return
         self._driver.ensure_leader(self._stream_job)
@@ -384,8 +383,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         if self._failure is not None:
             error, self._failure = self._failure, None
             raise self._failed(error)
-        # `over` is read before results are taken. The last results come before the job is over, so
-        # if `over` is true, `take` finds the last results.
+        # `over` is read before the results. The last results come before the job is over, so if it
+        # is over, `take` finds them.
         over = stream_job.over
         part = stream_job.take(self._received)
         if part is not None:
@@ -402,8 +401,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             raise self._input.error or stream_job.unkept or _End
         if over:
             if stream_job.late is not None and self._left_to_take() is not None:
-                # The deadline has passed. The length of the input is known, so there is one result
-                # for each item: items that are read from now on fail at once.
+                # The deadline has passed, and the input has a length, so each item gets a result:
+                # items that are read from now on fail at once.
                 return False
             self._advance(OVER)
             self._end_progress()

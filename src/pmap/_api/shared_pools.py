@@ -187,9 +187,9 @@ class SharedPools:
             if pools <= MOST_SHARED and (workers <= most or not driver.workers):
                 continue
             if self.drivers.pop(options, None) is driver:
-                # The workers of the pool end, but the pool is not closed. Another thread may just
-                # have chosen the pool for a call: then new workers run that call, and end when they
-                # have been idle for long enough.
+                # The workers of the pool end, but the pool stays open. Another thread may just have
+                # chosen it for a call. Then new workers run that call, and end when they have been
+                # idle for long.
                 pools -= 1
                 workers -= driver.workers
                 driver.retire()

@@ -197,8 +197,7 @@ class Verb(Frozen, Generic[Fail_co]):
         return type(self), (self._settings, self._collect)
 
     def __deepcopy__(self, memo: object) -> Self:
-        # A verb never changes, and a copy would share its pool in any case. So the copy is the verb
-        # itself.
+        # A verb never changes, so it serves as its own copy.
         return self
 
     def __copy__(self) -> Self:
@@ -276,9 +275,8 @@ class _SpelledOut:
     """
 
     def __init__(self, method: FunctionType, takes_options: bool) -> None:
-        # To find the source of a method, `inspect` follows `__wrapped__` from one object to the
-        # next. The last object is a copy of the method, because the method itself would lead back
-        # here.
+        # `inspect` follows `__wrapped__` to the source of a method. At the end stands a copy of the
+        # method, because the method itself would lead back to this object.
         self.__wrapped__: FunctionType = FunctionType(
             method.__code__, method.__globals__, method.__name__, method.__defaults__
         )

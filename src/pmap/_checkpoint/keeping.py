@@ -79,9 +79,9 @@ class CallKeeping:
                 run.append(index)
             elif row.state == CLAIMED:
                 if self._session.threads.get(key) == get_ident():
-                    # An earlier call of this very thread has claimed the item. That call would run
-                    # the item only while this thread waits for that call. So this call would wait
-                    # for ever; instead it runs the item itself.
+                    # An earlier call of this very thread has claimed the item, and runs it only
+                    # while this thread waits for that call. This call would wait for ever for it,
+                    # so it runs the item itself.
                     run.append(index)
                 else:
                     self._to_hold[index] = key, short_repr(items[offset])
@@ -100,8 +100,8 @@ class CallKeeping:
     def _take(self, index: int, key: bytes) -> None:
         self._claimed[index] = key
         if self._in_thread:
-            # `get_ident()` would be wrong here: this code may run in the thread of the session,
-            # when that thread claims items that waited.
+            # This is no `get_ident()`: this code also runs in the thread of the session, for items
+            # that waited.
             self._session.threads[key] = self._thread
 
     def _load(self, found: dict[int, object], index: int, row: Row, text: str) -> bool:
@@ -152,9 +152,9 @@ class CallKeeping:
             self._session.put(Outcome(self, key, index, state, data))
 
     def end(self, then: Callable[[Exception | None], object]) -> None:
-        # The thread that made this call does not run items of this call any more. So a later call
-        # of the same thread may wait until this call has given up its claims, and need not run the
-        # claimed items at once, without a claim of its own.
+        # The thread that made this call runs no more items of it. So a later call of that thread
+        # may wait until this call has given up its claims, and need not run the claimed items
+        # itself.
         for key in [*self._claimed.values()]:
             self._session.threads.pop(key, None)
         self._session.end_call(self, then)

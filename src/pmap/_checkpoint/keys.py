@@ -152,8 +152,8 @@ def _bytes(value: object, refer: Callable[[Any], object]) -> bytes:
     Raises:
         NoKeyError: the value cannot be pickled.
     """
-    # The second try is without fast mode. Only for a value that contains itself is the second try
-    # necessary.
+    # The second try is without the pickler's fast mode, which cannot pickle a value that contains
+    # itself.
     for fast in (True, False):
         out = io.BytesIO()
         large: list[bytes] = []

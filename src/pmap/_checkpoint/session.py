@@ -95,8 +95,8 @@ class Session:
             raise
         # The outcomes that the thread of the session has not taken yet.
         self._outcomes: deque[Outcome] = deque()
-        # What else the thread of the session has to do: end calls, and give warnings. The value
-        # None asks the thread to look for outcomes, in the deque and in the file.
+        # What else the session's thread has to do: end calls, give warnings. None: look for
+        # outcomes, in the deque and in the file.
         self._queue: SimpleQueue[_End | str | None] = SimpleQueue()
         # Whether the thread of the session may be waiting for something in the queue, while the
         # deque of outcomes is empty.
@@ -118,7 +118,7 @@ class Session:
             number = self._store.add_call(verb, name, function)
         with _sessions_lock:
             self._calls.add(keeping)
-            # The thread of the session may still run, even if no call was left: see `_leave`.
+            # The session's thread may still run, even if no call was left: see `_leave`.
             if not self._has_thread:
                 self._has_thread = True
                 Thread(target=self._work, name="pmap-checkpoint", daemon=daemon()).start()
@@ -196,8 +196,8 @@ class Session:
                     _warn(given)
                 elif given is not None:
                     ends.append(given)
-            # A call puts its end into the queue after all its outcomes are in the deque. So the
-            # deque has all outcomes of the calls whose ends were taken from the queue above.
+            # A call puts its end into the queue when all its outcomes are in the deque. So the
+            # deque has all outcomes of the calls whose ends were taken from the queue.
             self._take_outcomes()
             with self._lock:  # from here on, no items are claimed for the calls that end
                 given_up = [claim for end in ends for claim in end.keeping.claims_left()]
@@ -282,7 +282,7 @@ class Session:
         """Remove the calls that have ended; if none is left, close the file and return True."""
         with _sessions_lock:
             self._calls -= ended
-            # Another thread may have got this session for a call, and not have added the call yet.
+            # Another thread may have got this session for a call that it has not added yet.
             if self._calls or self._awaited:
                 return False
             _sessions.pop(self._store.path, None)
@@ -303,8 +303,8 @@ def _warn(text: str) -> None:
 
 _sessions: dict[str, Session] = {}
 _sessions_lock = RLock()
-# In a forked process, these are the sessions of its parent. This process never closes them: to
-# close the connections of these sessions would release locks that the parent holds.
+# In a forked process these are the sessions of the parent. They are never closed here, because
+# closing their connections would release locks that the parent holds.
 _of_parent: list[Session] = []
 
 

@@ -93,8 +93,8 @@ class Store:
         run = self._connection.execute
         application, version = self._marks()
         if application != APPLICATION_ID and self._has_tables():
-            # Another process may have made the file since the first look, so the marks that
-            # identify a checkpoint are read again.
+            # Another process may have made the file since the first look, so its marks are read
+            # again.
             application, version = self._marks()
             if application != APPLICATION_ID:
                 raise CheckpointError(self.path, "is a database of another program")
@@ -103,7 +103,7 @@ class Store:
                 self.path,
                 f"was made by another version of pmap (its format is {version}, not {VERSION})",
             )
-        # The file is not changed before this line, so a file of another program stays as it is.
+        # Nothing was written before this line, so a file of another program stays as it is.
         self._write_ahead()
         run("PRAGMA synchronous=NORMAL")
         for setting in SETTINGS:

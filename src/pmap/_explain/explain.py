@@ -34,7 +34,7 @@ from .verdict import Known, verdict_of
 
 # Items are tried for this many seconds; an item that has begun then still runs to its end.
 _BUDGET = 0.5
-_LONG = 1.5  # if the first item takes this many seconds, no other item is tried
+_LONG = 1.5  # if the first item takes this many seconds, the trial ends with it
 _LATEST = 5.0  # after this many seconds no more items are tried, for whatever reason
 _BATCH = 0.03  # seconds that the items of one batch should take together
 _LOOK = 0.06  # seconds that a batch should take if a thread tests the interpreter's lock
@@ -47,8 +47,8 @@ _ENOUGH = 0.1
 _PLAIN = 40  # a value whose pickle has at most this many bytes counts as a number
 # If an input does not tell its length, it is assumed to have this many items.
 _MANY = 100_000
-# An item may take fewer seconds than this. Then a test of the interpreter's lock cannot tell
-# whether the item holds the lock, or the measuring code does.
+# If an item may take fewer seconds than this, a test of the interpreter's lock cannot tell whether
+# the item holds the lock, or the code that measures does.
 _QUICK = 0.0002
 _ENOUGH_LOOKS = 5  # the tests of the interpreter's lock count if there are at least this many
 _numbers: Final = itertools.count(1)
@@ -190,8 +190,8 @@ class _Tried:
         quick = self.measured.seconds < _QUICK * self.measured.items
         found = self.looked_at if self.looked_at.looks >= _ENOUGH_LOOKS else self.cold
         if quick or found.looks < _ENOUGH_LOOKS:
-            # The lock was not tested often enough. So the items are taken to be Python code, which
-            # holds the lock.
+            # The lock was tested too seldom. So the items are taken to be Python code, which holds
+            # the lock.
             return 1.0
         return found.held / found.looks
 
@@ -312,7 +312,7 @@ def _predicted(asked: Asked, pools: Pools, tried: _Tried, known: Known) -> Known
     measured = tried.measured
     size_in, size_out = tried.size_in or 0, tried.size_out or 0
     each = measured.seconds
-    # So short a total may contain a time slice of another process, in which no item ran.
+    # If the total is so short, it may contain a time slice of another process.
     if each < _ENOUGH:
         each = min(each, measured.own + measured.waiting)
     cost = ItemCost(

@@ -77,10 +77,9 @@ class Pace(NamedTuple):
 def pace_of(runner: Runner, cpus: int) -> Pace:
     """Measure how fast this process and the workers of a pool compute."""
     steps = int(_BURN / min(burn(_STEPS) for _ in range(_TIMES)) * _STEPS)
-    # Each worker makes as many burns (short computations) as this process. A busy machine gives
-    # more time to a process that has just begun to run, so all processes have to run for equally
-    # long. The burns are short. After a few long ones, all processes would wait for a worker that
-    # was held up.
+    # Each worker makes as many burns (short computations) as this process. All have to run for
+    # equally long, because a busy machine gives more time to a process that has just begun. The
+    # burns are short, so that no process waits long for a worker that was held up.
     burns = _IN_A_ROW * min(runner.workers, 2 * cpus)
     # The first round is not measured, because the workers start during it.
     _run_burns(runner, steps, burns, None)

@@ -6,8 +6,7 @@ from operator import length_hint
 from typing import Protocol, TypeGuard
 
 MOST = 1000  # a trial has at most this many items
-# The golden ratio. The fractional parts of its multiples are spread evenly over 0 to 1, however
-# many multiples are taken.
+# The golden ratio. The fractional parts of its multiples are always spread evenly over 0 to 1.
 _SPREAD = 0.6180339887498949
 
 
