@@ -25,7 +25,7 @@ class ReadAhead:
         *,
         runs_in_poll: bool,
     ) -> None:
-        """Begin before any item is read.
+        """Make the object; no item was read yet.
 
         Args:
             source: the input of the stream.

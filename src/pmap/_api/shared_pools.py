@@ -101,7 +101,8 @@ class SharedPools:
             own_driver=ours,
         )
         if _is_given(settings.pool) and driver is settings.pool._driver:
-            # The pool keeps its streams, because `Pool.join` has to read their input to the end.
+            # The pool knows its open streams, because `Pool.join` has to read their input to the
+            # end.
             settings.pool._streams.add(made)
         return made
 

@@ -233,9 +233,9 @@ def _readable(
 
 
 def refusing_more(method: Callable[..., object]) -> Callable[..., object]:
-    """Return `method` of a verb that takes rows, with a helpful error for further arguments.
+    """Return `method` of a verb that takes rows, so that more arguments raise a helpful error.
 
-    The error is for programs whose author uses no type checker, which would report these arguments.
+    A type checker reports these arguments, too, but not all programs use one.
     """
 
     def refusing(

@@ -39,7 +39,7 @@ class ChunkSender:
     """
 
     def __init__(self, limited: Callable[[Environment], Environment]) -> None:
-        """Start before any shared-memory segment exists.
+        """Make the object; there is no shared memory yet.
 
         `limited` returns an environment in which the limits of a worker, such as on threads, are
         set.

@@ -26,7 +26,7 @@ class FinishedCalls:
     __slots__ = ("_chunks", "_elapsed", "_number", "_size", "_values", "works")
 
     def __init__(self, number: int, chunks: deque[SentChunk]) -> None:
-        """Begin without results.
+        """Make the object; it has no results yet.
 
         Args:
             number: the number of the worker.
@@ -40,7 +40,7 @@ class FinishedCalls:
         self._size = 0
 
     def take(self, message: Message, size: int) -> bool:
-        """Take the result out of a message; return whether the message has one for a whole call.
+        """Take the result of a whole call out of a message; return whether the message has one.
 
         Of other messages nothing is taken: those without a plain result, and those that tell more
         than a result. `size`: the bytes of the message.

@@ -49,7 +49,7 @@ class HeldChunks:
     )
 
     def __init__(self, number: int, journal: ResultJournal | None) -> None:
-        """Start with no chunks.
+        """Make the object; the worker has no chunks yet.
 
         Args:
             number: the number of the worker.

@@ -145,7 +145,7 @@ class InterpreterBackend(ProcessBackend):
         initargs: tuple[object, ...],
         main: str,
     ) -> None:
-        """Begin before any interpreter is started; the arguments are those of `ProcessBackend`."""
+        """Make the backend, without workers yet; the arguments are those of `ProcessBackend`."""
         super().__init__("interpreters", processes, initializer, initargs, main=main)
         self.start_method = None
         # The workers whose item runs for too long. For the caller they have ended, though their

@@ -40,7 +40,7 @@ class ProcessStarter:
     """
 
     def __init__(self, method: str, unanswered: Unanswered[Any]) -> None:
-        """Begin before any process is started.
+        """Make the object; no process was started yet.
 
         `unanswered` holds each new process (the fork server, say) until that process has answered.
         """

@@ -79,7 +79,7 @@ class ProcessBackend(Backend[Polled]):
         limits: Limits = ({}, {}),
         main: str = "value",
     ) -> None:
-        """Begin before any process is started.
+        """Make the object; no process was started yet.
 
         Args:
             start_method: the start method; None: the default of the platform, or a fork of the

@@ -41,7 +41,7 @@ class Unanswered(Generic[Started]):
     """
 
     def __init__(self) -> None:
-        """Begin before any process was started."""
+        """Make the object; no process was started yet."""
         self.since: dict[Started, float] = {}
 
     @property

@@ -1,4 +1,4 @@
-"""How far a stream reads ahead of a consumer that takes its results slowly; only arithmetic.
+"""How far a stream reads ahead of a consumer that takes its results slowly: arithmetic.
 
 Results that the consumer does not take soon only use memory; and if the consumer leaves the stream,
 they were computed for nothing. The pace is measured by the time that the consumer itself spends

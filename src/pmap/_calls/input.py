@@ -140,7 +140,7 @@ class Input:
     def __init__(
         self, iterables: Sequence[Iterable[object]], item: Callable[[object], object] | None = None
     ) -> None:
-        """Keep the iterables; nothing is read yet.
+        """Make the input; nothing is read yet.
 
         Args:
             iterables: one iterable, whose elements are the items; or several, and each item is then
@@ -232,7 +232,7 @@ class AsyncInput:
     def __init__(
         self, iterable: AsyncIterable[object], item: Callable[[object], object] | None = None
     ) -> None:
-        """Keep the iterable; nothing is read yet. `item` has the same meaning as in `Input`."""
+        """Make the input; nothing is read yet. `item` has the same meaning as in `Input`."""
         self.ended: bool = False
         self.error: Exception | None = None
         self.pace: _Pace = _Pace()

@@ -43,7 +43,7 @@ class Checkpoint:
     __pmap_checkpoint__: ClassVar[bool] = True
 
     def __init__(self, path: str | os.PathLike[str], *, retry_failures: bool = False) -> None:
-        """Name the file; this neither reads nor writes it.
+        """Make the object; the file is neither read nor written.
 
         Args:
             path: the path of the file, which need not exist.

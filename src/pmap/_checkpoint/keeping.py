@@ -100,8 +100,8 @@ class CallKeeping:
     def _take(self, index: int, key: bytes) -> None:
         self._claimed[index] = key
         if self._in_thread:
-            # This is no `get_ident()`: this code also runs in the thread of the session, for items
-            # that waited.
+            # This need not be the thread that runs this code: items that waited are claimed by the
+            # thread of the session.
             self._session.threads[key] = self._thread
 
     def _load(self, found: dict[int, object], index: int, row: Row, text: str) -> bool:
@@ -176,7 +176,7 @@ class CallKeeping:
         return left
 
     def look_at_held(self) -> None:
-        """Decide about waiting items that have an outcome now, or that nobody computes now."""
+        """Decide about waiting items that have an outcome now, or that nobody computes any more."""
         held = self._held.copy()
         places = {key: index for key, (index, _) in held.items()}
         known = self._session.claim(self, places, again=False)

@@ -43,7 +43,7 @@ def loaded_error(data: bytes, item: Item) -> tuple[Exception, int]:
 
 
 def _name_once(error: Exception, item: Item) -> None:
-    """Leave only one of two notes about the failed item: one from the file, one from `restore`.
+    """Remove one of two notes about the failed item: one is from the file, one from `restore`.
 
     The two notes differ if the item has another index in this call than in the call that wrote the
     file, or if the text of the item's input is not known.

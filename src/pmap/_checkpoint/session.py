@@ -54,7 +54,7 @@ class KeptCall(Protocol):
         ...
 
     def look_at_held(self) -> None:
-        """Decide about waiting items that have an outcome now, or that nobody computes now."""
+        """Decide about waiting items that have an outcome now, or that nobody computes any more."""
         ...
 
 
@@ -171,7 +171,7 @@ class Session:
     def _work(self) -> None:
         try:
             self._serve()
-        except BaseException as error:  # no call may wait for ever, whatever the error is
+        except BaseException as error:  # whatever the error is, no call may wait for ever
             self._end_all(error)
             raise
 

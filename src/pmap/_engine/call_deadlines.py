@@ -12,7 +12,7 @@ class CallDeadlines:
     """Keeps the times at which calls have to be over; the engine's lock guards the object."""
 
     def __init__(self, jobs: dict[int, Job]) -> None:
-        """Begin before any call has a deadline.
+        """Make the object; no call has a deadline yet.
 
         `jobs` has the jobs in progress by their numbers; the engine removes a job that is over.
         """

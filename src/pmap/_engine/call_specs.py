@@ -17,7 +17,7 @@ class CallSpecs:
     """The call specs of the calls in progress, and the call spec of the last call."""
 
     def __init__(self, backend: Backend[Any]) -> None:
-        """Begin before any call spec is made.
+        """Make the object; there is no call spec yet.
 
         `backend` is told which call specs are not needed any more, so that its workers forget them.
         """

@@ -20,5 +20,5 @@ class Leader(dict[int, int]):
     def release(self, thread: int) -> None:
         """Let a thread be the leader no more."""
         if self.get(0) == thread:
-            # With the default `None`, `pop` raises no error if no thread is the leader.
+            # With the default `None`, `pop` raises no error even if no thread is the leader.
             self.pop(0, None)

@@ -36,7 +36,7 @@ class Leadership:
     def __init__(
         self, state: EngineState, idle_timeout: float | None, owner: "weakref.ref[object]"
     ) -> None:
-        """Begin before any thread runs the engine's loop.
+        """Make the object; no thread runs the engine's loop yet.
 
         Args:
             state: the state of the engine, on which the loop works.

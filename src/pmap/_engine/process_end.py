@@ -33,7 +33,7 @@ class ProcessEnd:
     """
 
     def __init__(self, state: EngineState, leadership: Leadership) -> None:
-        """Begin in the process that has made the engine, and not in a fork of it."""
+        """Make the object, in the process that makes the engine and not in a fork of it."""
         self._state = state
         self._leadership = leadership
         self._backend = state.backend

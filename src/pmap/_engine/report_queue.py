@@ -16,7 +16,7 @@ class ReportQueue:
     """
 
     def __init__(self) -> None:
-        """Begin without reports."""
+        """Make the queue; there are no reports yet."""
         self.waiting: deque[Report] = deque()
         self.renew_lock()
 

@@ -31,7 +31,7 @@ class SingleCalls:
     __slots__ = ("_jobs", "_may_wait", "_over", "asked", "full", "specs")
 
     def __init__(self, jobs: dict[int, Job], over: deque[Job], backend: Backend[Any]) -> None:
-        """Begin without jobs.
+        """Make the object; there are no jobs yet.
 
         Args:
             jobs: the jobs that the scheduler knows, by number.

@@ -71,7 +71,7 @@ class Job(Work):
     resting = False
 
     def __init__(self, number: int, call: Call, owner: JobOwner) -> None:
-        """Begin before any item has a result."""
+        """Make the job; no item has a result yet."""
         super().__init__(number, call)
         self.done: int = 0  # how many items are finished, including those that failed
         self.failed: int = 0  # how many items have failed

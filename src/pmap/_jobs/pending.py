@@ -84,7 +84,7 @@ class Pending:
     __slots__ = ("_event", "_listeners", "_settling_thread", "_state", "error", "values")
 
     def __init__(self) -> None:
-        """Begin with an unknown outcome."""
+        """Make the object; the outcome is not known yet."""
         self.error: Exception | None = None
         # The results, when the work is over without an error. The type is `Any`, because the
         # caller's function decides the types of results.
@@ -249,7 +249,7 @@ class Pending:
             self._run(listener.call)
 
     def _call(self, last: _Listener | None, follow: bool) -> None:
-        """Run the callbacks that come last (if `follow`) or all others, in the order of adding."""
+        """Run the callbacks in order: if `follow`, those that come last, else all others."""
         found: list[_Listener] = []
         while last is not None:
             if last.follows == follow:

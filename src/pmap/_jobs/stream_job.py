@@ -41,7 +41,7 @@ class StreamJob(Job):
         as_values: bool,
         ahead: int,
     ) -> None:
-        """Begin before any input has come.
+        """Make the job; no input has come yet.
 
         Args:
             number: the number of the job.

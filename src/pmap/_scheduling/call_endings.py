@@ -31,7 +31,7 @@ class CallEndings:
         endings: JobEndings,
         answer: Answer,
     ) -> None:
-        """Begin with no job ended.
+        """Make the object; no job has ended yet.
 
         Args:
             jobs: the jobs that are not over.

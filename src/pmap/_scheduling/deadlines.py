@@ -15,12 +15,12 @@ class Deadlines:
     """Checks that items keep to their `timeout`; `Worker.check_at` is when the next check is."""
 
     def __init__(self, workers: Workers, answer: Answer) -> None:
-        """Begin before any worker has an item that is to be checked."""
+        """Make the object; no worker has an item to be checked yet."""
         self._workers = workers
         self._answer = answer
 
     def start(self, worker: Worker, now: float) -> None:
-        """Set the time at which a worker is checked next: the worker may begin its first chunk now.
+        """Set the time of the next check of a worker, which may begin its first chunk now.
 
         Before that time no item of the chunk can have run for longer than its `timeout`.
         """

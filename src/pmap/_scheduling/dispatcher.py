@@ -30,7 +30,7 @@ class Dispatcher:
         can_prefetch: bool,
         can_combine: bool,
     ) -> None:
-        """Begin before any chunk has been sent.
+        """Make the object; no chunk was sent yet.
 
         Args:
             jobs: the jobs whose items wait.

@@ -20,7 +20,7 @@ class JobEndings:
         answer: Answer,
         can_kill: bool,
     ) -> None:
-        """Begin before any job has ended.
+        """Make the object; no job has ended yet.
 
         Args:
             jobs: the jobs that are not over.

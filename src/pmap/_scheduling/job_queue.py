@@ -22,7 +22,7 @@ class JobQueue:
     """
 
     def __init__(self) -> None:
-        """Begin before any job is submitted."""
+        """Make the queue; no job was submitted yet."""
         # There may be millions of calls of one item, most with the same rules. Those with the same
         # rules share one small `SingleCall`. Each gets a `Job` object only when its item is sent to
         # a worker.

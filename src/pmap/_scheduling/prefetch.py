@@ -43,7 +43,7 @@ class Prefetch:
     """
 
     def __init__(self, jobs: JobQueue, limit: int) -> None:
-        """Begin before any worker is started.
+        """Make the object; no worker was started yet.
 
         Args:
             jobs: the jobs whose items are to be sent.

@@ -29,7 +29,7 @@ class Reclaiming:
     """
 
     def __init__(self, workers: Workers, prefetch: Prefetch, answer: Answer) -> None:
-        """Begin with no worker from which items could be taken back."""
+        """Make the object; there is no worker yet from which items could be taken back."""
         self._workers = workers
         self._prefetch = prefetch
         self._answer = answer

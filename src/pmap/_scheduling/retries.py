@@ -13,7 +13,7 @@ class Retries:
     """The failed items that will be run again."""
 
     def __init__(self, jobs: JobQueue, prefetch: Prefetch, answer: Answer) -> None:
-        """Begin before any item has failed."""
+        """Make the object; no item has failed yet."""
         self._jobs = jobs
         self._prefetch = prefetch
         self._answer = answer

@@ -31,7 +31,7 @@ class Workers:
         prefetch: Prefetch,
         answer: Answer,
     ) -> None:
-        """Begin before any worker is started.
+        """Make the object; no worker was started yet.
 
         Args:
             limit: how many workers there may be at a time.

@@ -39,7 +39,7 @@ class Recording:
     """Records one call in a trace; when the call is over, saves the trace to a file, if asked."""
 
     def __init__(self, trace: Trace, path: str | None, label: str) -> None:
-        """Begin with nothing recorded.
+        """Make the recording; nothing is recorded yet.
 
         Args:
             trace: the trace in which the call is recorded.

@@ -142,7 +142,7 @@ def _shapes(
 
 
 def _fill(columns: list[float], left: float, right: float) -> None:
-    """Add the time between `left` and `right` (in pixels) to the columns in which it lies."""
+    """Add the time between `left` and `right` (in pixels) to each column of pixels in between."""
     at = max(0, int(left))
     while at < right and at < len(columns):
         columns[at] += max(0.0, min(right, at + 1) - max(left, at))

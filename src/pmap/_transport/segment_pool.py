@@ -39,7 +39,7 @@ class FreeSegments:
     """
 
     def __init__(self) -> None:
-        """Start with no free segments (pieces of shared memory)."""
+        """Make the object; there are no free segments (pieces of shared memory) yet."""
         self._free: list[Segment] = []
 
     @property
@@ -92,7 +92,7 @@ class LentSegments:
     """
 
     def __init__(self, free_segments: FreeSegments, room: int, most: int) -> None:
-        """Start with no segment lent.
+        """Make the object; no segment is lent yet.
 
         Args:
             free_segments: where segments come from and go back to; the segments lent to other

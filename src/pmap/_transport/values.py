@@ -112,7 +112,7 @@ class Attachments:
     """The pieces of shared memory, and the file descriptors, that go with one message."""
 
     def __init__(self, make: Callable[[Sequence[Buffer]], Segment | None]) -> None:
-        """Begin with no shared memory and no descriptors.
+        """Make the object; it has no shared memory and no descriptors yet.
 
         `make` returns shared memory that holds the buffers that it is given, or None.
         """
@@ -230,7 +230,8 @@ def dumps(
     if role is None:
         role = picklers.Home() if process_role.in_worker else picklers.Whole()
     if buffers is not None:
-        buffers.clear()  # the first attempt to pickle has failed, so its buffers are dropped
+        # pickling in the first way has failed, so the buffers that it has left are dropped
+        buffers.clear()
     light = picklers.dumps_light(role, value, None if buffers is None else sieve(buffers, least))
     if light is not None:
         return light

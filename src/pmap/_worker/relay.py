@@ -49,7 +49,7 @@ class Relay:
     """Runs items of a chunk in an inner worker, which calls the `Relay` with one item at a time."""
 
     def __init__(self, chunk: bytes, key: bytes, spec: Spec, start: int, pickled: bool) -> None:
-        """Keep the arguments; nothing is loaded yet.
+        """Make the object; nothing is loaded yet.
 
         Args:
             chunk: bytes that identify this chunk among all others.

@@ -21,7 +21,7 @@ class Timing:
     """When items of one call began and ended: the times that were not sent yet."""
 
     def __init__(self) -> None:
-        """Begin with no times."""
+        """Make the object; it has no times yet."""
         self._began = 0.0
         self._times: list[float] = []
         # When the coroutines of a chunk began and ended, by their indices in the chunk.

@@ -92,7 +92,7 @@ class EngineBackend(Backend[deque[_Done]]):
         slots: int,
         asks: bool,
     ) -> None:
-        """Begin before the engine has any task.
+        """Make the backend; the engine has no task yet.
 
         Args:
             engine: the program's executor.
@@ -191,7 +191,7 @@ class EngineBackend(Backend[deque[_Done]]):
             limit = slots_of(self._engine.keep(), None, self._live)
         except Exception:  # the engine has no machine at the moment, or cannot tell
             limit = self._limit
-        self._asked = monotonic()  # the time is read after the answer: the engine may be slow
+        self._asked = monotonic()  # the time is read only now, because the engine may be slow
         if limit != self._limit:
             self._limit = limit
             self._tell(CapacityChanged(limit, self._overhead))

@@ -20,7 +20,7 @@ class Numbers:
     """Rising numbers that this process's caller, and the caller of that caller, never use."""
 
     def __init__(self, step: int = _FOR_EACH) -> None:
-        """Begin with 1 in the program's process.
+        """Make the object; its first number is 1 in the program's process.
 
         Workers begin at higher numbers: `step` higher for each level of nested pools.
         """

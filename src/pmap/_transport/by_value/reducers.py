@@ -188,7 +188,7 @@ def _descriptor_base(kind: type) -> type | None:
 
 # The ids of the types of None, Ellipsis and NotImplemented, which pickle itself can write.
 _SINGLE = frozenset(map(id, map(type, (None, ..., NotImplemented))))
-# Modules of the types for whose objects the module `kinds` can say what pickle is to write.
+# Modules of types whose objects the module `kinds` can pickle.
 _KINDS_OF = frozenset(
     {
         *("functools", "typing", "typing_extensions", "dataclasses", "_contextvars", "builtins"),

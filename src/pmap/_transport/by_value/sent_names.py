@@ -235,7 +235,7 @@ class SentNames:
     """What a caller has sent to the workers of one pool, name by name."""
 
     def __init__(self, inherits: bool = False, imports: bool = False) -> None:
-        """Start with nothing sent.
+        """Make the record; nothing was sent yet.
 
         Args:
             inherits: whether workers are forks of the caller, and so have its objects that cannot
