@@ -46,8 +46,8 @@ SERIAL: Final = 1.2
 FEWEST: Final = 24
 # In the tour, a stream reads at most this many items ahead of its consumer.
 AHEAD: Final = 16
-# An item waits at most this many seconds for the file "go". The caller makes the file after its
-# call. If the verb blocks, that is too late.
+# An item waits at most this many seconds for a file, which the caller makes after its call. If the
+# verb blocks until the item is done, the file comes too late, which shows that the verb blocks.
 HELD: Final = 0.6
 # An item waits at most this many seconds for a sign of the other item. If the two items run at the
 # same time, they see each other's sign within this time, even on a busy machine.

@@ -95,7 +95,7 @@ def packed(values: Sequence[object]) -> Packed | None:
     if len(values) >= _MANY:
         one = type(values[0])
         # If the first, middle and last value differ in type, the values are mixed. Then `marshal`
-        # is not tried, which would write a part of the values in vain.
+        # is not tried, because it would write some of the values before it fails.
         if one in _TAGS and one is type(values[-1]) and one is type(values[len(values) // 2]):
             numbers = _packed_numbers(one, values)
             if numbers is not None:

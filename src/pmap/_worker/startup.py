@@ -122,7 +122,7 @@ class FromFreezeSupport:
     """
 
     def _bootstrap(self, parent_sentinel: int | None) -> None:
-        if parent_sentinel is not None:  # Windows: `multiprocessing` was told of no parent
+        if parent_sentinel is not None:  # it is None on Windows
             os.close(parent_sentinel)
         become()
 

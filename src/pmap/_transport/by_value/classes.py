@@ -355,7 +355,7 @@ def _make_abstract(cls: Any) -> None:
 
 
 def reduce_member(member: Any) -> tuple[object, ...]:
-    """Return what pickle is to write for a member of an enum that travels by value."""
+    """Return what pickle is to write for a member of an enum of the user's script."""
     cls: Any = member.__class__
     base: Any = getattr(cls, "_member_type_", object)
     arguments: tuple[object, ...] = ()

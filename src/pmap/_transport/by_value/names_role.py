@@ -36,7 +36,7 @@ class NamesRole(Sender):
         self.seen: set[Namespace] = set()
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Return number and name of the module with the globals `space`, if it travels by value."""
+        """Return number and name of the module with these globals, if others cannot import it."""
         where = namespace_of(space)
         if where is None:
             return None

@@ -28,8 +28,8 @@ class Namespace:
         self.number: int = next(_numbers)
 
 
-# Each module's globals that travel by value, by the id of the dict. The record keeps the dict
-# alive, so no other dict gets this id.
+# The globals of modules that other processes cannot import, by the id of the dict. The record keeps
+# the dict alive, so no other dict gets this id.
 _by_id: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 _by_number: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 

@@ -97,7 +97,7 @@ class Sender(Role):
     """Tells a pickler which modules other processes lack, so that it writes their contents."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Return number and name of the module with these globals, if it travels by value."""
+        """Return number and name of the module with these globals, if others cannot import it."""
         found = namespaces.namespace_of(space)
         return None if found is None else (found.number, found.name)
 
@@ -165,7 +165,7 @@ class Home(Sender):
     """Tells a worker's pickler what the caller, which receives the pickle, has already."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Return number and name of the module with these globals, if it travels by value."""
+        """Return number and name of the module with these globals, if others cannot import it."""
         return arriving.number_of(space) or namespaces.number_of(space)
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:

@@ -70,9 +70,10 @@ class Role:
         return None
 
     def global_container(self, obj: object) -> Any:
-        """Return what to write for a list or the like that is a global's value; None: all of it.
+        """Return what to write for a list or the like that is a global's value.
 
-        Only the globals count that functions in the pickle use.
+        None: write the list in full. Only those globals count whose names functions in the pickle
+        use.
         """
         return None
 
