@@ -70,8 +70,7 @@ def kills(engine: object, inner_worker: bool | None) -> bool:
         return True
     if inner_worker is False or runs_live(engine, inner_worker):
         return False
-    # A module that is not loaded is skipped, because the engine of the program cannot be of its
-    # class.
+    # The program has not imported this module, so its engine is not of the module's class.
     classes = [getattr(sys.modules.get(module), name, None) for module, name in _HERE]
     return isinstance(engine, tuple(one for one in classes if one is not None))
 

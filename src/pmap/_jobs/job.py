@@ -25,7 +25,10 @@ class JobOwner(Protocol):
     """The methods of a pool's engine (the class `Driver`) that a job uses."""
 
     def cancel(self, job: "Job") -> None:
-        """Cancel a job; if another thread holds the engine's lock, that thread does it later."""
+        """Cancel a job.
+
+        If another thread holds the engine's lock, that thread cancels the job later.
+        """
         ...
 
     def withdraw(self, job: "Job") -> bool:

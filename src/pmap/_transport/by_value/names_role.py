@@ -84,7 +84,7 @@ class NamesRole(Sender):
 
 
 def can_be_shared(value: object) -> bool:
-    """Return whether `value` can be shared by two other values, so that its identity matters."""
+    """Return whether `value` has an identity that counts: two other values may contain it."""
     kind = type(value)
     return kind.__module__ != "builtins" or kind in (list, dict, set, bytearray)
 
