@@ -390,10 +390,32 @@ def grow_at(bad: int, folder: str, x: int) -> int:
     return x
 
 
+def grow_some(x: int) -> int:
+    """Take some memory, for longer than the worker's thread looks away."""
+    taken = b"x" * (1 << 20)
+    time.sleep(0.1)
+    return x + 0 * len(taken)
+
+
+def pid_at(x: int) -> int:
+    """Return the process that runs the item."""
+    return os.getpid() + 0 * x
+
+
 def keep_much(x: int) -> int:
     """Leave much memory behind; return the process that does."""
     globals()["kept"] = b"x" * LARGE
     return os.getpid() + 0 * x
+
+
+def test_what_the_caller_has_does_not_count(tmp_path: Path, process: "Options") -> None:
+    held = b"x" * (LARGE + (50 << 20))  # a fork of this process has all of it
+    once = pmap.using(**process).using(max_memory_per_child=LARGE, kill_over_memory=True)
+    assert once(grow_some, range(4)) == [*range(4)]
+    # Nor is a worker replaced for it.
+    verb = pmap.using(**process).using(max_memory_per_child=LARGE, processes=1)
+    assert len({*verb(pid_at, range(4), chunksize=1)}) == 1
+    assert len(held) > LARGE
 
 
 def test_an_item_that_grows_too_large_is_ended(tmp_path: Path, process: "Options") -> None:

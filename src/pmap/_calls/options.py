@@ -373,8 +373,9 @@ class _Options(TypedDict, total=False):
         max_tasks_per_child: how many chunks a worker runs before it is replaced. None: no limit.
         max_memory_per_child: how many bytes of memory a worker may take (resident memory, as the
             operating system counts it); or a text with a unit, such as ``"700MB"`` (millions of
-            bytes) or ``"2GiB"`` (times 1024 three times). A worker that takes more when it has
-            finished an item is replaced, which gives its memory back. None: no limit.
+            bytes) or ``"2GiB"`` (times 1024 three times). What a forked worker has of its caller
+            does not count. A worker that takes more when it has finished an item is replaced, which
+            gives its memory back. None: no limit.
         kill_over_memory: whether a worker is killed when it takes more than `max_memory_per_child`
             while it runs an item. That item fails with `WorkerLost`. Default: False.
         isolate: whether each item runs in a process of its own, which ends with the item. Then

@@ -19,6 +19,23 @@ if TYPE_CHECKING:
 _LOOK = 0.02  # seconds between two measurements while an item runs
 # Seconds that the main thread gets to write its stack before the process is killed.
 _LAST_WORDS = 0.5
+# Bytes of memory that this process does not count as its own: see `leave_out_the_callers`.
+_callers = 0
+
+
+def leave_out_the_callers() -> None:
+    """Count from now on only the memory that this process takes beside what it has already.
+
+    A worker that was forked from the caller calls this function first. All that the worker has then
+    is the caller's, too: the kernel copies a page only when one of the two processes writes to it.
+    """
+    global _callers
+    _callers = resident()
+
+
+def taken() -> int:
+    """Return how many bytes of memory this worker has taken."""
+    return resident() - _callers
 
 
 def resident() -> int:
@@ -81,7 +98,7 @@ class MemoryWatch:
 
     def _run(self) -> None:
         while self.busy.wait():
-            if resident() > self._limit:
+            if taken() > self._limit:
                 if self._journal is not None:
                     self._journal.note_oversize()
                 if sys.platform == "win32":

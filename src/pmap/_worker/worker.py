@@ -154,7 +154,7 @@ class Worker:
         # this process.
         self._measured: Callable[[], None] | None = None
         # The function that returns how many bytes this process takes; without a limit it returns 0.
-        self._resident: Callable[[], int] = int
+        self._memory_taken: Callable[[], int] = int
         self._watch: MemoryWatch | None = None
 
     def run(self) -> bool:
@@ -222,9 +222,11 @@ class Worker:
         """
         # Only a worker with a memory limit imports `memory_limit`.
         if setup.max_memory is not None:
-            from .memory_limit import resident
+            from .memory_limit import leave_out_the_callers, taken
 
-            self._resident = resident
+            self._memory_taken = taken
+            if setup.inherited:  # this process was forked from the caller
+                leave_out_the_callers()
         script, initializer = setup.script, setup.initializer
         if script is not None and not self._is_done(lambda: arriving.adopt(*script)):
             return False
@@ -262,7 +264,7 @@ class Worker:
 
     def _needs_replacement(self) -> bool:
         """Return whether this process takes more memory than its limit allows."""
-        return self._max_memory is not None and self._resident() > self._max_memory
+        return self._max_memory is not None and self._memory_taken() > self._max_memory
 
     def release_segments(self) -> None:
         """Release the shared-memory segments that are kept for later results.
