@@ -140,6 +140,38 @@ def test_what_is_no_python_is_named(
     assert said[2] == "[1]"
 
 
+NEVER_ANSWERS: Final = """
+import itertools, sys
+from pmap import WorkerStartError, pmap
+import pmap._backends.unanswered as unanswered
+unanswered._ANSWER = 0.5
+sys.executable = {program!r}
+verb = pmap.using(processes=2, start_method={method!r}, initializer=len, initargs=([],))
+forms = [
+    lambda: next(verb.iter(abs, itertools.count())),
+    lambda: next(verb.iter_unordered(abs, [1])),
+    lambda: verb.async_(abs, [1]).get(),
+    lambda: verb(abs, [1]),
+]
+for form in forms[{first}:]:
+    try:
+        form()
+    except WorkerStartError:
+        print("told")
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_whoever_waits_is_told_that_no_worker_answers(method: str, tmp_path: Path) -> None:
+    """Also if another thread waits for events already when the worker is started."""
+    path = tmp_path / "sleeps"
+    path.write_text("#!/bin/sh\nexec sleep 1000\n", encoding="utf-8")
+    path.chmod(0o755)
+    for first in range(4):
+        script = NEVER_ANSWERS.format(program=str(path), method=method, first=first)
+        assert run_script(tmp_path, script) == ["told"] * (4 - first)
+
+
 # --- what is about the process: threads, users, descriptors, environment -------------------------
 
 HELD: Final = """

@@ -60,6 +60,8 @@ class Poller(Generic[Source]):
         """Open the poller; if the system has no descriptors left, raise `OSError`."""
         self._watched: dict[int, Watched[Source | None]] = {}
         self._kernel = _kernel()
+        # Whether a thread that is in `poll` would not see what another thread starts to watch.
+        self._misses_changes = isinstance(self._kernel, _Selected) and self._kernel.misses_changes
         try:
             self._wakers = socketpair()
             for end in self._wakers:
@@ -69,6 +71,7 @@ class Poller(Generic[Source]):
             # theirs.
             self._marks = [(end, mark_of(end)) for end in self._wakers]
             self._watch(Watched(self._wakers[0], None))
+            self.quiet()  # nobody waits yet
         except BaseException:
             self._kernel.close()
             raise
@@ -80,10 +83,14 @@ class Poller(Generic[Source]):
     def _watch(self, watched: Watched[Source | None]) -> None:
         self._kernel.register(watched.fd, _READ)
         self._watched[watched.fd] = watched
+        if self._misses_changes:
+            self.wake()
 
     def watch_writing(self, end: socket, wanted: bool) -> None:
         """Choose whether `poll` also returns the socket `end` when it takes more bytes."""
         self._kernel.modify(end.fileno(), _READ | _WRITE if wanted else _READ)
+        if self._misses_changes and wanted:
+            self.wake()
 
     def unwatch(self, end: socket | int) -> None:
         """Stop watching `end`; if it is not watched, do nothing."""
@@ -181,12 +188,18 @@ def _kernel() -> _Kernel:
 
 
 class _Selected:
-    """The best selector that `selectors` finds, with the methods of `select.epoll`."""
+    """The best selector that `selectors` finds, with the methods of `select.epoll`.
+
+    Attributes:
+        misses_changes: whether a wait goes on with what was registered when it began. That is so
+            with `select.select`, which is all that Windows has.
+    """
 
     def __init__(self) -> None:
         import selectors
 
         self._selector = selectors.DefaultSelector()
+        self.misses_changes = isinstance(self._selector, selectors.SelectSelector)
 
     def register(self, fd: int, eventmask: int, /) -> None:
         self._selector.register(fd, _selectors_event(eventmask))

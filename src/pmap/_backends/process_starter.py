@@ -139,6 +139,7 @@ class ProcessStarter:
             assert self._poller is not None
             self._poller.watch(self.template.sock, self.template)
             self._unanswered.add(self.template)
+            self._poller.wake()  # a thread that polls already does not know how long to wait for it
             if script is not None:
                 self.template.import_script(script, about_import(script))
 

@@ -203,6 +203,9 @@ class ProcessBackend(Backend[Polled]):
         )
         if method == "spawn":
             self._unanswered.add(connection)
+            # Another thread may be in `poll` already. It does not know of this worker, and would
+            # wait for ever if the worker never answers.
+            self.wake()
         self._setup.send(connection, method, environment, initializer)
 
     # --- commands; the base class `Backend` describes each of them -----------------------------

@@ -2,6 +2,7 @@
 
 import os
 import select
+import selectors
 import sys
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import suppress
 from socket import socketpair
 
 import pytest
+from tests.limits import TIME_LIMIT
 
 from pmap._backends import boot as _boot
 from pmap._backends import poller as _poller
@@ -149,3 +151,46 @@ def test_a_fork_closes_what_it_has_of_a_poller(poller: Poller[str]) -> None:
             os.fstat(fd)
     with pytest.raises((ValueError, RuntimeError)):
         poller._kernel.register(0, READABLE)
+
+
+class Late(selectors.SelectSelector):
+    """A selector that waits with what was registered when the wait began."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits, self.changed = threading.Event(), threading.Event()
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        before = [*self.get_map().values()]
+        self.waits.set()
+        assert self.changed.wait(TIME_LIMIT)
+        fds = [key.fd for key in before]
+        found = select.select(fds, [], [], timeout)[0]
+        return [(key, selectors.EVENT_READ) for key in before if key.fd in found]
+
+
+@pytest.mark.parametrize("change", ["watch", "watch_writing"])
+def test_select_is_woken_when_there_is_more_to_watch(
+    change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_poller, "_kernel", _poller._Selected)
+    monkeypatch.setattr(selectors, "DefaultSelector", Late)
+    poller = Poller[str]()
+    late = getattr(poller._kernel, "_selector")  # noqa: B009  # the kernel's type is a protocol
+    ours, theirs = socketpair()
+    found: list[object] = []
+    with ours, theirs:
+        if change == "watch_writing":
+            poller.watch(ours, "one")
+            poller.quiet()
+        thread = threading.Thread(target=lambda: found.extend(poller.poll(TIME_LIMIT)))
+        thread.start()
+        assert late.waits.wait(TIME_LIMIT)
+        if change == "watch":
+            poller.watch(ours, "one")
+        else:
+            poller.watch_writing(ours, True)
+        late.changed.set()
+        thread.join(TIME_LIMIT)
+        assert found
+    poller.close()
