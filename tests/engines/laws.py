@@ -34,6 +34,7 @@ def on_engine(test: "Callable[[Path, Options], None]") -> Callable[[Path, OnEngi
 ON_ALL: Final[Laws] = {
     "1 result": (
         laws.test_map_is_map,
+        own_laws.test_a_large_function_goes_everywhere,
         laws.test_starmap_is_starmap,
         laws.test_several_iterables_stop_at_the_shortest,
         laws.test_apply_is_a_call,

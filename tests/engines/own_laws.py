@@ -103,6 +103,13 @@ def roll(_: int) -> float:
     return random.random()
 
 
+def test_a_large_function_goes_everywhere(backend: OnEngine) -> None:
+    table = [*range(50_000)]
+    verb = pmap.using(**backend.options(chunksize=1))
+    for _ in range(2):
+        assert verb(table.index, range(0, 200, 20)) == [*range(0, 200, 20)]
+
+
 def test_a_chunk_ends_with_its_first_failure(backend: OnEngine, tmp_path: Path) -> None:
     verb = pmap.using(**backend.options(processes=1, chunksize=6))
     with pytest.raises(LookupError):

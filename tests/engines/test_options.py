@@ -232,6 +232,20 @@ def test_a_claimed_task_does_not_begin_twice(tmp_path: Path) -> None:
     assert again(square, range(4)) == [0, 1, 4, 9]
 
 
+def test_an_engine_that_runs_a_task_once_is_not_asked(tmp_path: Path) -> None:
+    class Once(Claiming):
+        once = True
+
+        def submit(self, f: Callable[..., bytes], data: bytes, /) -> "Future[bytes]":
+            return Noting.submit(self, f, data)
+
+    assert pmap(square, [3], backend=Once(tmp_path), inner_worker=False) == [9]
+    assert not [*tmp_path.iterdir()]
+    Once.once = False
+    assert pmap(square, [3], backend=Once(tmp_path), inner_worker=False) == [9]
+    assert len([*tmp_path.iterdir()]) == 1
+
+
 def test_a_claim_that_fails_costs_the_task() -> None:
     class Unable(Noting):
         @staticmethod
@@ -268,7 +282,83 @@ def test_a_large_function_goes_once_and_again_where_it_is_unknown() -> None:
     forgetful = Forgetful()
     verb = pmap.using(backend=forgetful, processes=1, inner_worker=False, chunksize=1)
     assert verb(table.index, [7, 8, 9]) == [7, 8, 9]
-    assert [len(task) > TOP for task in forgetful.given] == [True, False, True, False, True]
+    # The second node asked for the function, so the task after that one brought it, too.
+    assert [len(task) > TOP for task in forgetful.given] == [True, False, True, True]
+
+
+class Sharing(Noting):
+    """An engine that shares large data; like Dask and Ray it puts them in the place of a handle."""
+
+    def __init__(self, tasks_to_lose: int = 0) -> None:
+        super().__init__()
+        self.shared: list[bytes] = []
+        self.lose = tasks_to_lose
+        self.gone = 0  # the handles before this one stand for data that were lost with a node
+
+    def share(self, data: bytes) -> object:
+        """Keep data; return a handle."""
+        self.shared.append(data)
+        return Handle(len(self.shared) - 1)
+
+    def submit(self, f: Callable[..., bytes], /, *args: Any) -> "Future[bytes]":
+        """Run a task here with the data that it asks for, if these are not lost."""
+        self.given.append(args[0])
+        self.lose -= 1
+        future: Future[bytes] = Future()
+        if self.lose == 0:
+            self.gone = len(self.shared)
+        handles = [one.number for one in args if isinstance(one, Handle)]
+        if any(number < self.gone for number in handles):
+            future.set_exception(OSError("the data were lost"))
+        else:
+            data = [self.shared[one.number] if isinstance(one, Handle) else one for one in args]
+            future.set_result(f(*data))
+        return future
+
+
+class Handle:
+    """What stands for data that an engine shares."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def test_a_large_function_is_shared_by_an_engine_that_can() -> None:
+    table = [*range(TOP)]
+    engine = Sharing()
+    verb = pmap.using(backend=engine, processes=1, inner_worker=False, chunksize=1)
+    assert verb(table.index, [7, 8, 9, 10]) == [7, 8, 9, 10]
+    assert [len(data) > TOP for data in engine.shared] == [True]
+    assert not any(len(task) > TOP for task in engine.given)
+    assert verb(square, [3]) == [9]
+    assert len(engine.shared) == 1, "a small function goes with the task"
+    assert pmap(table.index, [7, 8], backend=engine, processes=1) == [7, 8]
+
+
+def test_what_was_shared_and_lost_is_shared_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = [*range(TOP)]
+    engine = Sharing(tasks_to_lose=1)
+    verb = pmap.using(backend=engine, processes=1, inner_worker=False, chunksize=1, retries=1)
+    assert verb(table.index, [7, 8, 9]) == [7, 8, 9]
+    assert len(engine.shared) == 2
+
+
+def test_an_engine_that_cannot_share_takes_no_task() -> None:
+    class Unable(Noting):
+        def share(self, data: bytes) -> object:
+            raise OSError("no memory")
+
+    with pytest.raises(WorkerStartError, match="no memory"):
+        pmap([*range(TOP)].index, [7], backend=Unable(), inner_worker=False)
+
+
+def test_handles_are_dropped_with_the_call() -> None:
+    engine = Sharing()
+    assert pmap([*range(TOP)].index, [7], backend=engine, inner_worker=False) == [7]
+    gone = weakref.ref(engine)
+    del engine
+    gc.collect()
+    assert gone() is None
 
 
 def test_another_version_is_told_before_anything_is_loaded() -> None:

@@ -89,19 +89,30 @@ def make_engine_driver(options: WorkerOptions, idle_timeout: float | None) -> Dr
     """Return a new driver that sends chunks of items to the engine ``options.backend``.
 
     Raises:
-        OptionError: the number of the engine's workers is not known.
+        OptionError: the number of the engine's workers is not known, or the files of a package to
+            ship are not there.
         NotPicklableError: the initializer or its arguments cannot be sent.
     """
     engine = options.backend
     assert not isinstance(engine, str), "this is for engines"
     live = runs_live(engine, options.inner_worker)
     slots = slots_of(engine, options.processes, live)
-    inner = None if live or options.inner_worker is False else _inner(options, slots)
-    backend = EngineBackend(engine, run, inner, live, slots, options.processes is None)
+    task: Callable[..., bytes] = run
+    shipment = None
+    if options.ship:
+        # The module is imported only for this option.
+        from .._backends.engine.shipping import Shipped, packed_packages
+
+        shipment = packed_packages(options.ship)
+        task = Shipped(run, shipment.key)
+    shipped = shipment.key if shipment is not None else ""
+    inner = None if live or options.inner_worker is False else _inner(options, slots, shipped)
+    asks = options.processes is None
+    backend = EngineBackend(engine, task, inner, live, slots, asks, shipment)
     return Driver(backend, slots, None, idle_timeout, False)
 
 
-def _inner(options: WorkerOptions, slots: int) -> InnerOptions:
+def _inner(options: WorkerOptions, slots: int, shipped: str) -> InnerOptions:
     initializer: Callable[..., object] | None = options.initializer
     data = b""
     if initializer is not None:
@@ -118,4 +129,5 @@ def _inner(options: WorkerOptions, slots: int) -> InnerOptions:
         options.isolate,
         options.threads_per_worker,
         min(slots, cpu_count()),
+        shipped,
     )

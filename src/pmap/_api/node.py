@@ -53,13 +53,19 @@ _warm_here: Final[list[bool]] = []
 _generators: Final = threading.RLock()
 
 
-def run(data: bytes) -> bytes:
-    """Run a chunk of items, given as bytes, and return the answer for the caller as bytes."""
+def run(data: bytes, shared: bytes | None = None, shipped: str = "") -> bytes:
+    """Run a chunk of items, given as bytes, and return the answer for the caller as bytes.
+
+    Args:
+        data: the task.
+        shared: the description of the call, if the engine has brought it to the node.
+        shipped: the folder with the packages that were sent to the node; empty if none were.
+    """
     try:
         task = wire.opened_task(data)
     except wire.OtherVersionError as error:
         return _unstarted(str(error), None)
-    spec = _spec_of(task)
+    spec = _spec_of(task, shared)
     if spec is None:
         return wire.packed_answer(wire.Answer(wire.UNKNOWN, wire.host_name()))
     if spec.claim and not loads(spec.claim)(task.chunk.hex()):
@@ -69,18 +75,19 @@ def run(data: bytes) -> bytes:
     if spec.inner is None:
         return _run_here(relay, items, spec)
     try:
-        return _run_inside(relay, items, spec, spec.inner)
+        return _run_inside(relay, items, spec, spec.inner, shipped)
     except WorkerStartError as error:
         return _unstarted(error.reason, error.__cause__)
     except _UnwantedError:
         return wire.packed_answer(wire.Answer(wire.ENDED, wire.host_name()))
 
 
-def _spec_of(task: wire.Task) -> wire.TaskSpec | None:
+def _spec_of(task: wire.Task, shared: bytes | None) -> wire.TaskSpec | None:
     """Return the description of the call that a task belongs to; None if this process lacks it."""
     known = _specs.pop(task.key, None)
-    if known is None and task.data is not None:
-        known = wire.opened_spec(task.data)
+    data = shared if task.data is None else task.data
+    if known is None and data is not None:
+        known = wire.opened_spec(data)
     if known is not None:
         while len(_specs) >= _MOST_KEPT:
             _specs.pop(next(iter(_specs), b""), None)
@@ -138,7 +145,11 @@ def _run_all(relay: Relay, items: list[tuple[int, Any]], entries: list[object]) 
 
 
 def _run_inside(
-    relay: Relay, items: list[tuple[int, Any]], spec: wire.TaskSpec, inner: wire.InnerOptions
+    relay: Relay,
+    items: list[tuple[int, Any]],
+    spec: wire.TaskSpec,
+    inner: wire.InnerOptions,
+    shipped: str,
 ) -> bytes:
     """Run the items of a chunk in an inner worker, a process that pmap starts."""
     stop = spec.spec[2]
@@ -150,7 +161,7 @@ def _run_inside(
         logs=spec.logs,
         trace_as_text=True,  # the caller gets the stack of a lost worker as a text
     )
-    environment = wire.on_the_node(spec.environment, spec.host)
+    environment = wire.on_the_node(spec.environment, spec.host, shipped)
     elsewhere = Elsewhere(environment)
     call = Call("the chunk", relay, Kind.EACH, items, rules, elsewhere=elsewhere)
     watch = _watched(relay.given[0], spec)

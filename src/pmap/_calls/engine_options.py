@@ -22,6 +22,11 @@ _OF_INNER_WORKERS: Final = (
     *("kill_over_memory", "isolate", "threads_per_worker", "start_method", "timeout"),
 )
 
+# The options that are only for engines.
+_OF_ENGINES: Final = ("inner_worker", "ship")
+# Beginnings of the names of modules whose executors and pools run their tasks on this machine.
+_ON_THIS_MACHINE: Final = ("concurrent.futures.", "multiprocessing.", "pmap.")
+
 
 def submits(engine: object) -> TypeGuard[Engine]:
     """Return whether `engine` has the method `submit` of a ``concurrent.futures.Executor``."""
@@ -131,10 +136,14 @@ def check(
     """
     engine, inner = options["backend"], options["inner_worker"]
     if isinstance(engine, str):
-        if inner is not None:
-            why = f"it is for a backend that is an engine, and backend={engine!r} is none"
-            raise OptionError("inner_worker", inner, why)
+        for name in _OF_ENGINES:
+            if options[name] != usual[name]:
+                why = f"it is for a backend that is an engine, and backend={engine!r} is none"
+                raise OptionError(name, options[name], why)
         return
+    if options["ship"] and f"{type(engine).__module__}.".startswith(_ON_THIS_MACHINE):
+        why = f"{_named(engine)} runs its tasks on this machine, which has the packages"
+        raise OptionError("ship", options["ship"], f"{why}: leave it out")
     if options["main"] != "value":
         raise OptionError(
             "main",

@@ -8,8 +8,9 @@ import.
 
 import os
 import sys
-from collections.abc import Callable, Iterable, KeysView, Mapping
+from collections.abc import Callable, Iterable, KeysView, Mapping, Sequence
 from operator import index
+from types import ModuleType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -142,6 +143,13 @@ def _inner_worker(name: str, value: object) -> bool | None:
     raise OptionError(
         name, value, f"{name} is True, False, or None: True but for the threads of an executor"
     )
+
+
+def _ship(name: str, value: object) -> tuple[str, ...]:
+    # The module is imported only if a call or ``using`` gives this option.
+    from .ship_check import checked_ship
+
+    return checked_ship(name, value)
 
 
 def _timeout(name: str, value: object) -> float | None:
@@ -281,6 +289,7 @@ class WorkerOptions(NamedTuple):
     threads_per_worker: int | None = None
     main: Literal["value", "import"] = "value"
     inner_worker: bool | None = None
+    ship: tuple[str, ...] = ()
 
     @property
     def most_tasks(self) -> int | None:
@@ -332,6 +341,7 @@ _WORKER: Final[dict[str, Check]] = {
     "threads_per_worker": _count("the CPUs are shared among the workers"),
     "main": _one_of(("value", "import")),
     "inner_worker": _inner_worker,
+    "ship": _ship,
 }
 _CALL: Final[dict[str, Check]] = {
     "chunksize": _count("as many items as fit the time they take"),
@@ -396,6 +406,10 @@ class _Options(TypedDict, total=False):
         inner_worker: whether the items of a backend that is an engine run in worker processes of
             pmap, where the engine runs a chunk. False: they run in the engine's own worker. None:
             True, except for a ``ThreadPoolExecutor``, whose items run in its threads.
+        ship: packages, by name or as modules, whose files travel to where an engine runs the items,
+            which need not have them. pmap travels with them, so it need not be there either. The
+            Python there must have the same version, and all else that the packages import. Refused
+            for a backend of this machine. Default: none.
         chunksize: how many items are sent to a worker in one message. None: as many as take about
             20 ms, by the measured time of earlier items.
         buffersize: how many items a stream reads ahead of the results that were taken from it, at
@@ -460,6 +474,7 @@ class _Options(TypedDict, total=False):
     threads_per_worker: int | None
     main: Literal["value", "import"]
     inner_worker: bool | None
+    ship: Sequence[str | ModuleType]
     chunksize: int | None
     buffersize: int | None
     kill_on_cancel: bool
@@ -529,7 +544,8 @@ def merge(
         from . import interpreter_options  # the module is imported only for this backend
 
         interpreter_options.check(in_force(merged))
-    if not isinstance(merged.worker.backend, str) or merged.worker.inner_worker is not None:
+    of_engines = merged.worker.inner_worker is not None or bool(merged.worker.ship)
+    if of_engines or not isinstance(merged.worker.backend, str):
         # The module is imported only for an engine, because most backends are given as a word.
         from .engine_options import check
 

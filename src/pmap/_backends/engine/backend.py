@@ -38,14 +38,13 @@ from ..protocol import (
 )
 from . import marks, wire
 from .answers import opened
+from .large import LargeData
 from .tasks import Held, submitted, submitted_live
 
 if TYPE_CHECKING:
     from ..._transport.packing import Packed
+    from .shipping import Shipment
 
-# A pickled description of a call with more bytes than this is sent only with a chunk whose node
-# (the process that runs it) may not have the description, and otherwise with each chunk.
-_LARGE: Final = 1 << 15
 # The interval, in seconds, at which the backend asks the engine how many tasks it runs at the same
 # time.
 _ASK: Final = 1.0
@@ -64,7 +63,6 @@ class _Sent:
         self.at = monotonic()  # the time at which the engine got the chunk
         self.waits = False  # whether the engine may have no free worker for the chunk
         self.chunk = b""  # bytes that identify the task; empty if it runs in this process
-        self.has_spec = True  # whether the description of the call goes to the node with the chunk
         self.discarded = False  # whether nobody wants the results of the chunk any more
 
 
@@ -72,7 +70,7 @@ class _Slot:
     def __init__(self) -> None:
         self.sent: _Sent | None = None
         self.ending = False  # whether the slot ends when its present chunk is finished
-        self.knows: set[bytes] = set()  # the large calls that this slot has sent to a node
+        self.knows: set[bytes] = set()  # the keys of large data that this slot has sent to a node
 
 
 _Done = tuple[int, _Sent]
@@ -86,11 +84,12 @@ class EngineBackend(Backend[deque[_Done]]):
     def __init__(
         self,
         engine: Engine | AppliesAsync,
-        run: Callable[[bytes], bytes],
+        run: Callable[..., bytes],
         inner: wire.InnerOptions | None,
         live: bool,
         slots: int,
         asks: bool,
+        shipment: "Shipment | None" = None,
     ) -> None:
         """Make the backend; the engine has no task yet.
 
@@ -101,13 +100,17 @@ class EngineBackend(Backend[deque[_Done]]):
             live: whether items run in threads of this process, without being pickled.
             slots: how many slots there may be.
             asks: whether the engine is asked now and then how many slots there may be.
+            shipment: the packages that travel to the nodes; None: none do.
         """
         self._engine = Held(engine)
         bare = inner is None and not live
         self.can_kill: bool = kills(engine, False if bare else None if live else True)
         self._watch = _packed_method(engine, "watch")
-        self._claim = _packed_method(engine, "claim")
+        once = getattr(engine, "once", False) is True
+        self._claim = b"" if once else _packed_method(engine, "claim")
         self._run = run
+        self._shipment = shipment
+        self._large = LargeData()
         self._inner = inner
         self._live = live
         self._host = wire.host_name()
@@ -164,10 +167,13 @@ class EngineBackend(Backend[deque[_Done]]):
         self._specs[spec.number] = key, wire.packed_spec(task_spec)
 
     def drop(self, spec: CallSpec) -> None:
-        self._specs.pop(spec.number, None)
+        key, _ = self._specs.pop(spec.number, (b"", b""))
+        self._large.forget(key)
 
     def on_idle(self) -> None:
         self._refused = None
+        # A handle may refer to the engine, which nothing here keeps alive.
+        self._large.forget_all()
         self._engine.let_go()
 
     # --- commands to the backend ---------------------------------------------------------------
@@ -203,17 +209,16 @@ class EngineBackend(Backend[deque[_Done]]):
         # a worker. This time does not count as overhead: it would make chunks longer, and so
         # itself.
         sent.waits = 3 * sum([1 for other in self._slots.values() if other.sent]) > 2 * self._limit
-        self._submit(worker, slot, sent, with_spec=False)
+        self._submit(worker, slot, sent)
 
-    def _submit(self, worker: int, slot: _Slot, sent: _Sent, with_spec: bool) -> None:
-        """Give the engine a chunk; with the description of its call if `with_spec` is true."""
+    def _submit(self, worker: int, slot: _Slot, sent: _Sent, again: bool = False) -> None:
+        """Give the engine a chunk; `again` if a node has said that it lacks data of the chunk."""
         try:
             future: Future[bytes] | Future[ResultsArrived]
             if self._live:
                 future = self._submit_live(worker, sent)
             else:
-                data = self._task(slot, sent, with_spec)
-                future = submitted(self._engine.keep(), self._run, data)
+                future = submitted(self._engine.keep(), self._run, self._task(slot, sent, again))
         # The engine is shut down or broken, or its own code has raised the exception.
         except BaseException as error:
             if is_ctrl_c(error):
@@ -232,19 +237,22 @@ class EngineBackend(Backend[deque[_Done]]):
         run = partial(run_chunk, worker, work, start, items, wanted, [])
         return submitted_live(self._engine.keep(), run)
 
-    def _task(self, slot: _Slot, sent: _Sent, with_spec: bool) -> bytes:
+    def _task(self, slot: _Slot, sent: _Sent, again: bool) -> tuple[object, ...]:
+        """Return the arguments of the function that runs a chunk on its node."""
         spec = sent.work.spec
         assert spec is not None, "the call was packed"
         key, data = self._specs[spec.number]
-        large = len(data) > _LARGE
-        sent.has_spec = with_spec or not large or key not in slot.knows
-        if large:
-            slot.knows.add(key)
+        engine = self._engine.keep()
+        call = self._large.carried(engine, slot.knows, key, data, again)
         items, pickled = self._packed_items(sent.work, sent.start, sent.stop)
         # The number makes each task different, because some engines run equal tasks only once.
         sent.chunk = chunk = self._name + next(self._chunks).to_bytes(8, "big")
-        task = wire.Task(chunk, key, data if sent.has_spec else None, sent.start, pickled, items)
-        return wire.packed_task(task)
+        task = wire.packed_task(wire.Task(chunk, key, call.data, sent.start, pickled, items))
+        if self._shipment is None:
+            return (task,) if call.handle is None else (task, call.handle)
+        name, archive = self._shipment.key.encode(), self._shipment.archive
+        packages = self._large.carried(engine, slot.knows, name, archive, again)
+        return task, call.handle, packages.handle if packages.data is None else packages.data
 
     @staticmethod
     def _packed_items(work: Work, start: int, stop: int) -> "tuple[Packed, bool]":
@@ -341,6 +349,8 @@ class EngineBackend(Backend[deque[_Done]]):
         elif future.cancelled() and sent.discarded:
             self._told.append(ResultsArrived(worker, sent.work, sent.start, [], {}, True, 0.0))
         elif error is not None:
+            # What was shared may be lost with its node. It is shared anew for the chunks to come.
+            self._large.forget_all()
             slot.ending = True
             reason = f"the engine lost the task: {error!r}"
             cause = settle(error, INITIALIZER)
@@ -355,13 +365,15 @@ class EngineBackend(Backend[deque[_Done]]):
 
     def _take(self, worker: int, slot: _Slot, sent: _Sent, answer: wire.Answer) -> None:
         """Handle the answer that a node has sent."""
-        if sent.discarded and answer.kind in (wire.UNKNOWN, wire.ENDED, wire.REPEATED):
+        lacks = answer.kind in (wire.UNKNOWN, wire.MISSING)
+        if sent.discarded and (lacks or answer.kind in (wire.ENDED, wire.REPEATED)):
             self._told.append(ResultsArrived(worker, sent.work, sent.start, [], {}, True, 0.0))
-        elif answer.kind == wire.UNKNOWN:
-            # The node did not have the description of the call, so no item of the chunk has begun.
-            # The chunk is sent again, with the description, to whichever node the engine chooses.
+        elif lacks:
+            # The node did not have the description of the call, or the packages, so no item of the
+            # chunk has begun. The chunk is sent again, with both, to whichever node the engine
+            # chooses.
             slot.sent = again = _Sent(sent.work, sent.start, sent.stop)
-            self._submit(worker, slot, again, with_spec=True)
+            self._submit(worker, slot, again, again=True)
         elif answer.kind == wire.UNSTARTED:
             slot.ending = True
             why = None if answer.cause is None else pickle.loads(answer.cause)
@@ -402,6 +414,7 @@ class EngineBackend(Backend[deque[_Done]]):
         self._slots.clear()
         self._told.clear()
         self._specs.clear()
+        self._large.forget_all()
         # tasks that still run add to the old queue, which nobody reads any more
         self._done = deque()
 

@@ -50,19 +50,19 @@ class Held:
 
 
 def submitted(
-    engine: Engine | AppliesAsync, f: Callable[[bytes], bytes], data: bytes
+    engine: Engine | AppliesAsync, f: Callable[..., bytes], arguments: tuple[object, ...]
 ) -> "Future[bytes]":
-    """Give an engine the task ``f(data)``; return its future.
+    """Give an engine the task ``f(*arguments)``; return its future.
 
     If the engine does not take the task, its exception is passed on.
     """
     if submits(engine):
-        return engine.submit(f, data)
+        return engine.submit(f, *arguments)
     pool = cast("AppliesAsync", engine)
     future: Future[bytes] = Future()
     # A pool of `multiprocessing` cannot cancel a task, so the future must not be cancelled either.
     future.set_running_or_notify_cancel()
-    pool.apply_async(f, (data,), {}, future.set_result, future.set_exception)
+    pool.apply_async(f, arguments, {}, future.set_result, future.set_exception)
     return future
 
 

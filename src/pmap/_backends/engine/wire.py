@@ -37,7 +37,8 @@ class InnerOptions(NamedTuple):
     """The options of a worker process that pmap starts on a node, as plain values.
 
     `initializer` is a pickle of the initializer and its arguments, or empty if there is none.
-    `slots` is how many chunks the engine has at a time.
+    `slots` is how many chunks the engine has at a time. `shipped` identifies the packages that
+    travel to the node; it is empty if none do.
     """
 
     start_method: str | None
@@ -48,6 +49,7 @@ class InnerOptions(NamedTuple):
     isolate: bool
     threads_per_worker: int | None
     slots: int
+    shipped: str
 
 
 class TaskSpec(NamedTuple):
@@ -76,7 +78,8 @@ class TaskSpec(NamedTuple):
 class Task(NamedTuple):
     """A chunk of items, as it is sent to a node.
 
-    `data` is the pickled description of the chunk's call; None if the node has it already.
+    `data` is the pickled description of the chunk's call; None if the node has it already, or gets
+    it from the engine.
     """
 
     chunk: bytes
@@ -91,8 +94,9 @@ class Task(NamedTuple):
 # UNKNOWN says that the node does not have the description of the call. UNSTARTED says in words, and
 # with a pickled exception, why no worker process could be started. ENDED says that the chunk was
 # ended, because nobody wants its results any more. REPEATED says that the task had begun before, so
-# that no item of it was run again.
-DONE, UNKNOWN, UNSTARTED, ENDED, REPEATED = range(5)
+# that no item of it was run again. MISSING says that the node does not have the archive of the
+# packages that are shipped to it.
+DONE, UNKNOWN, UNSTARTED, ENDED, REPEATED, MISSING = range(6)
 
 # The entry of an item that was lost with its worker process: the kind `LOST`, process id, exit
 # code, reason, whether the item had begun, and the stack.
@@ -178,8 +182,10 @@ def opened_answer(data: bytes) -> Answer:
     return Answer(*pickle.loads(data))
 
 
-def on_the_node(environment: "Environment", host: str) -> "Environment":
+def on_the_node(environment: "Environment", host: str, shipped: str = "") -> "Environment":
     """Return the caller's environment, with the changes that items on this node need.
+
+    The packages in the folder `shipped`, if it is not empty, come before all others.
 
     Environment variables that an engine sets for its workers keep their values. If the caller is on
     another machine, so do the variables that say where programs and files are.
@@ -190,8 +196,9 @@ def on_the_node(environment: "Environment", host: str) -> "Environment":
     merged = {name: value for name, value in variables.items() if not name.startswith(own)}
     merged |= {name: value for name, value in os.environ.items() if name.startswith(own)}
     here = [entry for entry in sys.path if entry not in path] if elsewhere else []
+    first = [shipped] if shipped else []
     settings = *settings[:7], without_machine(settings[7])
-    return without_rank((directory, merged, [*path, *here], settings, shadows))
+    return without_rank((directory, merged, [*first, *path, *here], settings, shadows))
 
 
 def without_rank(environment: "Environment") -> "Environment":
