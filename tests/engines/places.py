@@ -105,6 +105,14 @@ def processes() -> Generator[Any, None, None]:
 
 
 @contextmanager
+def interpreters() -> Generator[Any, None, None]:
+    """Make an InterpreterPoolExecutor, which Python 3.14 has."""
+    futures: Any = import_module("concurrent.futures")
+    with futures.InterpreterPoolExecutor(4) as executor:
+        yield executor
+
+
+@contextmanager
 def loky_processes() -> Generator[Any, None, None]:
     """Make an executor of loky."""
     loky: Any = import_module("loky")
@@ -211,6 +219,7 @@ PROCESSES: Final = Place("ProcessPoolExecutor", processes)
 PROCESSES_BARE: Final = Place(
     "ProcessPoolExecutor, inner_worker=False", processes, inner=False, instead=_OF_BARE
 )
+INTERPRETERS: Final = Place("InterpreterPoolExecutor", interpreters)
 LOKY: Final = Place("loky", loky_processes)
 STANDARD_POOL: Final = Place("multiprocessing.Pool", standard_pool)
 OUR_EXECUTOR: Final = Place("pmap.Executor", our_executor)
@@ -219,6 +228,6 @@ RAY: Final = Place("Ray", ray_cluster)
 MPI: Final = Place("mpi4py.futures", mpi_ranks)
 EXECUTORLIB: Final = Place("executorlib", executorlib_processes)
 ALL: Final = (
-    *(THREADS, THREADS_INNER, PROCESSES, PROCESSES_BARE),
+    *(THREADS, THREADS_INNER, INTERPRETERS, PROCESSES, PROCESSES_BARE),
     *(LOKY, STANDARD_POOL, OUR_EXECUTOR, EXECUTORLIB, MPI, DASK, RAY),
 )

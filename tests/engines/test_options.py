@@ -1,6 +1,7 @@
 """What may be given as an engine, which options it refuses, and what is sent to it."""
 
 import gc
+import os
 import pickle
 import weakref
 from collections.abc import Callable
@@ -20,13 +21,18 @@ from tests.items import square
 from pmap import Engine, Failure, OptionError, Pool, WorkerLost, WorkerStartError, defaults, pmap
 from pmap._api.node import run
 from pmap._backends.engine import wire
-from pmap._calls.engine_options import slots_of
+from pmap._calls.engine_options import kills, runs_live, slots_of
 from pmap._transport.settings import take_settings
 
 if TYPE_CHECKING:
     from pmap import Options
 
 TOP = 50_000
+
+
+def getpid_of(_: int) -> int:
+    """Return the process that the item runs in."""
+    return os.getpid()
 
 
 class Noting:
@@ -124,6 +130,19 @@ def test_what_no_engine_keeps_is_refused() -> None:
         pmap.using(backend=Noting(), kill_on_cancel=True)
     with pytest.raises(OptionError, match="inner_worker=True"):
         pmap(square, [1], inner_worker=True)
+
+
+def test_only_the_exact_class_of_threads_runs_items_here() -> None:
+    class Interpreters(ThreadPoolExecutor):
+        """Like InterpreterPoolExecutor, which is a subclass and runs its tasks elsewhere."""
+
+    with ThreadPoolExecutor(1) as threads, Interpreters(1) as elsewhere:
+        assert runs_live(threads, None)
+        assert not runs_live(elsewhere, None)
+        assert kills(elsewhere, None)
+        (here,) = pmap(getpid_of, [1], backend=threads)
+        (there,) = pmap(getpid_of, [1], backend=elsewhere)
+    assert here == os.getpid() != there
 
 
 def test_explain_measures_no_engine() -> None:

@@ -80,7 +80,7 @@ class Leadership:
 
     def watch_idling(self) -> None:
         """Start the background thread if it has to stop workers that are idle for too long."""
-        if self._idle_timeout is not None and self._thread is None:
+        if self._idle_timeout is not None and self._thread is None and daemon():
             self.call_background(work=False)
 
     def run_until(self, reached: Callable[[], bool], wait: Callable[[], object] | None) -> None:
@@ -234,7 +234,9 @@ class Leadership:
 
     def _park(self) -> bool:
         while not self._wanted:
-            if self._state.ended.is_set():
+            # A thread that is no daemon would hold up the end of the interpreter while it waits. So
+            # it ends, and the next work starts another one. Idle workers end with the interpreter.
+            if self._state.ended.is_set() or not daemon():
                 self._thread = None
                 return False
             left = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import sys
 
 from .light_stdlib import RLock, local
 
 TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
 _PACKAGE = __name__.partition(".")[0]
@@ -32,7 +34,12 @@ item_threads = local()
 
 def daemon() -> bool:
     """Return whether pmap's threads may be daemons, which Python forbids in a subinterpreter."""
-    return not shares_process
+    if shares_process:
+        return False
+    # pmap may have been imported in an interpreter that the program has made. Python 3.11 has no
+    # interpreters that forbid daemons.
+    allowed: Callable[[], bool] | None = getattr(_thread, "daemon_threads_allowed", None)
+    return allowed is None or allowed()
 
 
 def inside_item() -> bool:
