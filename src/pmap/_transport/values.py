@@ -22,6 +22,7 @@ from __future__ import annotations
 from . import light_pickle, process_role
 from .descriptors import Descriptor, descriptors_in, without_descriptors
 from .importable import may_refer_by_value
+from .methods import has_own_method
 from .packing import is_long, is_plain
 from .randomness import has_generator
 from .registered import plain_dumps
@@ -215,8 +216,13 @@ def dumps(
         else:
             data = dump(value, _PROTOCOL, buffer_callback=sieve(buffers, least))
         # A pickle that refers to something in `__main__` by name is of no use: the receiver has
-        # another `__main__`.
-        if not may_refer_by_value(data) and not (len(data) < _SMALL and has_generator(data)):
+        # another `__main__`. Nor is one that names a method that the receiver would not find. Bound
+        # methods are the usual reason why a pickle has the word `getattr` in it.
+        if (
+            not may_refer_by_value(data)
+            and not (len(data) < _SMALL and has_generator(data))
+            and not (b"getattr" in data and has_own_method(value))
+        ):
             return data
     except RecursionError:
         raise  # pickling the contents of functions would recurse as deeply, so it is not tried
