@@ -414,4 +414,58 @@ loud = logging.getLogger("loud")
 logging.setLoggerClass(logging.Logger)
 loud.mark = "!"
 check("a logger", pmap(lambda x: (loud.shout(x), logging.getLogger("loud") is loud), ["a"]), [("A!", True)])
+
+# --- generic classes that refer to themselves with arguments ---
+class Shelf(typing.Generic[T]):
+    kinds = {}
+    def __init_subclass__(cls, key=None): Shelf.kinds[key] = cls
+class IntShelf(Shelf[int], key="int"): pass
+class Chain(typing.Protocol[T]):
+    def after(self): ...
+Shelf.mine, Chain.mine, Ints_ = Shelf[str], Chain[int], typing.Optional[Shelf[int]]
+def shelves(_):
+    base = IntShelf.__orig_bases__[0]
+    return Shelf.kinds["int"] is IntShelf, base.__origin__ is Shelf, typing.get_args(base), Shelf.mine.__origin__ is Shelf, Ints_.__args__[0] == Shelf[int], Chain.mine.__origin__ is Chain, Shelf.mine().__orig_class__ == Shelf[str]
+check("generic classes within themselves", pmap(shelves, [1]), [(True, True, (int,), True, True, True, True)])
+
+# --- functions decorated with what a function under contextmanager returns ---
+import contextlib
+@contextlib.contextmanager
+def noting(name, *, times=1):
+    noted.append(name * times)
+    yield
+@contextlib.asynccontextmanager
+async def noting_later(name):
+    noted.append(name)
+    yield
+noted = []
+@noting("a", times=2)
+def decorated(x): return x, noted.pop()
+@noting_later("b")
+async def decorated_later(x): return x, noted.pop()
+check("contextmanager", pmap(decorated, [1, 2]), [(1, "aa"), (2, "aa")])
+check("asynccontextmanager", pmap(library.sync(decorated_later), [1]), [(1, "b")])
+
+# --- functions that the script binds to objects itself ---
+import argparse, types
+def bit_length(self, x): return "ours", self.numerator, x
+check("bound to an int", pmap(types.MethodType(bit_length, 5), [1]), [("ours", 5, 1)])
+check("bound to a text", pmap(types.MethodType(lambda s, x: s * x, "ab"), [2]), ["abab"])
+given = argparse.Namespace(n=3)
+def show(self, x): return "show", self.n, x
+def __repr__(self): return "ours"
+given.show, given.again = types.MethodType(show, given), types.MethodType(__repr__, given)
+check("bound to an object", pmap(given.show, [1]), [("show", 3, 1)])
+check("under another name", pmap(lambda f: f(), [given.again]), ["ours"])
+
+# --- a module of a class of the script ---
+class Config(types.ModuleType):
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return name.upper()
+    twice = property(lambda self: self.n * 2)
+config = Config("config")
+config.n, config.me = 3, config
+check("a module of an own class", pmap(lambda _: (config.n, config.twice, config.more, config.me is config, type(config) is Config), [1]), [(3, 6, "MORE", True, True)])
 """

@@ -317,3 +317,44 @@ print(pmap(helper_that_goes.f, [1]), pmap(lambda x: helper_that_goes.f(x), [2]))
 
 def test_a_module_whose_file_is_gone(tmp_path: Path) -> None:
     assert run_script(tmp_path, GONE) == ["[2]", "[2] [3]"]
+
+
+# Each expression has to be True in a worker and here.
+NAMELESS: Final = """
+import dataclasses, enum, sys
+from pathlib import Path
+Path("makers.py").write_text('''
+import dataclasses, enum
+def made():
+    class Color(enum.Enum):
+        RED, BLUE = 1, 2
+    class Flags(enum.Flag):
+        A, B = 1, 2
+    @dataclasses.dataclass
+    class Row:
+        color: Color = Color.RED
+    return Color, Flags, Row
+Color, Flags, Row = made()
+MISSING = enum.Enum("MISSING", "MISSING").MISSING
+''')
+from makers import Color, Flags, Row, MISSING
+from pmap import pmap
+one = pmap.using(processes=1, start_method={method!r})
+def default(x, color=Color.RED, mark=MISSING):
+    return color is Color.RED, mark is MISSING, Color(2) is Color.BLUE, Row().color is x
+print(one(default, [Color.RED]))
+both = Flags.A | Flags.B
+print(one(lambda x: (x, x is Flags.A | Flags.B), [both]) == [(both, True)])
+back = one(lambda x: (x, Row()), [Row(Color.BLUE)])[0]
+print([type(row) is Row for row in back], [row.color for row in back] == [Color.BLUE, Color.RED])
+"""
+
+
+def test_a_class_that_a_function_of_a_module_has_made(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    assert run_script(tmp_path, NAMELESS.format(method=start_method)) == [
+        "[(True, True, True, True)]",
+        "True",
+        "[True, True] True",
+    ]

@@ -1,8 +1,8 @@
 """Functions that pickle kinds of objects that neither pickle nor cloudpickle sends correctly.
 
-These objects are cached functions, cached properties and type variables of a script; objects
-compared by identity, such as the markers of `dataclasses`; weak references, files and context
-variables.
+These objects are cached functions and cached properties of a script; objects compared by identity,
+such as the markers of `dataclasses`; weak references, files and context variables. The module
+`hints` has what type hints are made of.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import functools
 import os
 import sys
 import weakref
+from types import ModuleType
 
 from ..importable import is_importable, travels_by_name
 from ..light_stdlib import Context, ContextVar
 from . import arriving
 from .globals_of import named_in
+from .hints import reduce_named, reduce_parametrised
 
 TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
@@ -50,9 +52,11 @@ def reduce_kind(role: Role, obj: object) -> Any:
         if travels_by_name(home) and getattr(sys.modules.get(home), name, None) is obj:
             return None
         space = vars(sys.modules[home]) if home in sys.modules else {}
-        return _definition(role, given, space) or _named(given)
+        return _definition(role, given, space) or reduce_named(given)
     if kind is ContextVar:
         return _variable(given)
+    if kind.__name__ == "_GenericAlias" and kind.__module__ == "typing":
+        return reduce_parametrised(given, kind)
     if kind.__module__ == "dataclasses":
         return _mark(obj)
     how = _UNPICKLED.get((kind.__module__, kind.__name__))
@@ -107,6 +111,38 @@ def _key_by_comparison(_: Role, given: Any, kind: type) -> Any:
 def make_partial_method(function: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
     """Return a `functools.partialmethod`, made from its parts."""
     return functools.partialmethod(function, *arguments, **named)
+
+
+def _decorating(_: Role, given: Any, kind: type) -> Any:
+    """Return what pickle is to write for what a function under ``contextmanager`` returns.
+
+    Such an object decorates functions, too: for each call it makes a generator anew, from its
+    function and arguments, which it drops when it is entered.
+    """
+    if not hasattr(given, "func"):
+        return None
+    return kind, (given.func, given.args, given.kwds)
+
+
+_OF_THE_IMPORT = frozenset({"__builtins__", "__loader__", "__spec__"})
+
+
+def reduce_own_module(given: ModuleType) -> Any:
+    """Return what pickle is to write for a module of a class of the script: class and contents."""
+    state = {name: value for name, value in given.__dict__.items() if name not in _OF_THE_IMPORT}
+    return make_own_module, (type(given), given.__name__), state, None, None, fill_own_module
+
+
+def make_own_module(kind: Any, name: str) -> Any:
+    """Return a module of this class without contents; its class runs no code."""
+    made: ModuleType = kind.__new__(kind)
+    ModuleType.__init__(made, name)
+    return made
+
+
+def fill_own_module(made: ModuleType, state: dict[str, object]) -> None:
+    """Give a module of a class of the script its contents."""
+    made.__dict__.update(state)
 
 
 # --- weak references, and files ------------------------------------------------------------------
@@ -210,110 +246,6 @@ def _mark(obj: object) -> Any:
     return None
 
 
-# --- type variables, new types and type aliases --------------------------------------------------
-
-
-def _named(given: Any) -> Any:
-    kind = type(given).__name__
-    if kind == "NewType":
-        return make_new_type, (given.__qualname__, given.__module__, given.__supertype__)
-    if kind == "TypeAliasType":
-        return _alias(given)
-    settings: dict[str, Any] = {}
-    for name in ("bound", "covariant", "contravariant", "infer_variance"):
-        value = _evaluated(given, f"__{name}__")
-        if value:
-            settings[name] = value
-    if hasattr(given, "has_default") and given.has_default():
-        settings["default"] = given.__default__
-    constraints = (_evaluated(given, "__constraints__") or ()) if kind == "TypeVar" else ()
-    return make_variable, (type(given), given.__name__, constraints, settings, given.__module__)
-
-
-def _evaluated(given: Any, name: str) -> Any:
-    """Return an attribute that Python computes at its first use; None if computing it fails."""
-    try:
-        return getattr(given, name, None)
-    except Exception:
-        # Computing the attribute may use a name that exists only for type checkers. A program that
-        # runs can do without such an attribute.
-        return None
-
-
-def _alias(given: Any) -> Any:
-    if given.__type_params__:
-        arguments = given.__name__, _evaluated(given, "__value__"), given.__type_params__
-        return make_alias, (type(given), *arguments, given.__module__)
-    # The value may refer to the alias. So pickle writes the alias first, and sets its value
-    # afterwards.
-    state = (_evaluated(given, "__value__"),)
-    return make_simple_alias, (given.__name__, given.__module__), state, None, None, fill_alias
-
-
-# The type aliases that this process has made and whose value has not arrived yet, by id. For each,
-# a list into which the value is put when it arrives.
-_values: dict[int, list[Any]] = {}
-
-
-def make_simple_alias(name: str, module: str) -> Any:
-    """Return a type alias without parameters; `fill_alias` gives it its value later."""
-    value: list[Any] = []
-    space: dict[str, Any] = {"__name__": module, "value": value}
-    # Only the statement `type` makes a type alias whose value is computed later.
-    exec(f"type {name} = value[0]", space)  # noqa: S102
-    _values[id(space[name])] = value
-    return space[name]
-
-
-def fill_alias(alias: Any, state: tuple[Any]) -> None:
-    """Set the value of a type alias that `make_simple_alias` has made."""
-    _values.pop(id(alias)).append(state[0])
-
-
-def make_new_type(name: str, module: str, base: Any) -> Any:
-    """Return a `typing.NewType`, made from its parts."""
-    from typing import NewType
-
-    new_type: Any = NewType  # type checkers want a literal as the name
-    made: Any = new_type(name, base)
-    made.__module__ = module
-    return _as_forked(made, ("__supertype__",))
-
-
-def make_alias(kind: Any, name: str, value: Any, parameters: tuple[Any, ...], module: str) -> Any:
-    """Return a type alias with type parameters, made from its parts."""
-    given = {"kind": kind, "name": name, "value": value, "parameters": parameters}
-    # The type alias takes its module from the globals of the code that makes the alias.
-    space: dict[str, Any] = {"__name__": module, **given}
-    exec("made = kind(name, value, type_params=parameters)", space)  # noqa: S102
-    return space["made"]
-
-
-def make_variable(
-    kind: Any, name: str, constraints: tuple[Any, ...], settings: dict[str, Any], module: str
-) -> Any:
-    """Return a TypeVar, ParamSpec or TypeVarTuple, made from its parts."""
-    made = kind(name, *constraints, **settings)
-    try:
-        made.__module__ = module
-    except AttributeError:
-        pass
-    return _as_forked(made, ("__bound__", "__constraints__", "__covariant__", "__contravariant__"))
-
-
-def _as_forked(made: Any, attributes: tuple[str, ...]) -> Any:
-    """Return the object that equals `made` and that this worker has from its caller by a fork.
-
-    If there is none, return `made`. The classes that came with the fork refer to the object from
-    the fork.
-    """
-    own: Any = arriving.had_at_fork(made.__module__, made.__name__)
-    if type(own) is not type(made):
-        return made
-    same = all(_evaluated(own, name) == _evaluated(made, name) for name in attributes)
-    return own if same else made
-
-
 # --- Python 3.14 and later: forward references; 3.15 and later: lazy imports and sentinels -------
 
 
@@ -400,6 +332,8 @@ _UNPICKLED: dict[tuple[str, str], Callable[[Role, Any, Any], Any]] = {
         make_partial_method,
         (given.func, given.args, given.keywords),
     ),
+    ("contextlib", "_GeneratorContextManager"): _decorating,
+    ("contextlib", "_AsyncGeneratorContextManager"): _decorating,
     ("_struct", "Struct"): lambda _, given, kind: (kind, (given.format,)),
     ("annotationlib", "ForwardRef"): _forward_reference,
     ("builtins", "lazy_import"): _lazy_import,

@@ -156,14 +156,26 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
         from .singles import reduce_bare
 
         return role.sentinel(obj) or reduce_bare(obj)
-    if isinstance(obj, BaseException) and (role.skips_init or not travels_by_name(kind.__module__)):
+    lacks = _is_lacking(kind)
+    if isinstance(obj, BaseException) and (role.skips_init or lacks):
         return taken_apart(obj) or NotImplemented
-    if not travels_by_name(kind.__module__):
+    if lacks:
         return _of_a_class_by_value(role, obj, kind)
     is_hint = kind.__name__ in _HINTS and kind.__module__ in ("types", "typing")
     if light and not is_hint and kind.__module__.partition(".")[0] not in _LEFT_ALONE:
         raise RefusedError
     return NotImplemented
+
+
+def _is_lacking(kind: type) -> bool:
+    """Return whether other processes lack a class: its module, or its name there.
+
+    A class that a function of an importable module has made is not found by a name. Types that code
+    in C has made may have no name, too, and pickle knows what to write for their objects.
+    """
+    if not travels_by_name(kind.__module__):
+        return True
+    return is_made_by_a_program(kind) and not is_importable(kind)
 
 
 def _of_a_class_by_value(role: Role, obj: object, kind: type) -> Any:
@@ -193,6 +205,7 @@ _KINDS_OF = frozenset(
     {
         *("functools", "typing", "typing_extensions", "dataclasses", "_contextvars", "builtins"),
         *("weakref", "_weakrefset", "_io", "random", "_struct", "annotationlib"),
+        *("contextlib",),
     }
 )
 
@@ -219,9 +232,13 @@ def _module(role: Role, given: ModuleType) -> Any:
     if travels_by_name(name) and sys.modules.get(name) is given:
         return arriving.module, (name,)
     where = role.space_of(vars(given))
-    if where is None:
+    if where is not None:
+        return arriving.the_stand_in, where
+    if type(given) is ModuleType:
         raise RefusedError
-    return arriving.the_stand_in, where
+    from .kinds import reduce_own_module
+
+    return reduce_own_module(given)
 
 
 def _code(_: Role, code: CodeType) -> Any:
