@@ -416,17 +416,17 @@ loud.mark = "!"
 check("a logger", pmap(lambda x: (loud.shout(x), logging.getLogger("loud") is loud), ["a"]), [("A!", True)])
 
 # --- generic classes that refer to themselves with arguments ---
-class Shelf(typing.Generic[T]):
+class Rack(typing.Generic[T]):
     kinds = {}
-    def __init_subclass__(cls, key=None): Shelf.kinds[key] = cls
-class IntShelf(Shelf[int], key="int"): pass
+    def __init_subclass__(cls, key=None): Rack.kinds[key] = cls
+class IntRack(Rack[int], key="int"): pass
 class Chain(typing.Protocol[T]):
     def after(self): ...
-Shelf.mine, Chain.mine, Ints_ = Shelf[str], Chain[int], typing.Optional[Shelf[int]]
-def shelves(_):
-    base = IntShelf.__orig_bases__[0]
-    return Shelf.kinds["int"] is IntShelf, base.__origin__ is Shelf, typing.get_args(base), Shelf.mine.__origin__ is Shelf, Ints_.__args__[0] == Shelf[int], Chain.mine.__origin__ is Chain, Shelf.mine().__orig_class__ == Shelf[str]
-check("generic classes within themselves", pmap(shelves, [1]), [(True, True, (int,), True, True, True, True)])
+Rack.mine, Chain.mine, Ints_ = Rack[str], Chain[int], typing.Optional[Rack[int]]
+def racks(_):
+    base = IntRack.__orig_bases__[0]
+    return Rack.kinds["int"] is IntRack, base.__origin__ is Rack, typing.get_args(base), Rack.mine.__origin__ is Rack, Ints_.__args__[0] == Rack[int], Chain.mine.__origin__ is Chain, Rack.mine().__orig_class__ == Rack[str]
+check("generic classes within themselves", pmap(racks, [1]), [(True, True, (int,), True, True, True, True)])
 
 # --- functions decorated with what a function under contextmanager returns ---
 import contextlib

@@ -139,6 +139,14 @@ PROCESS: Final = """
     def lower(which, value):
         resource.setrlimit(which, (value, resource.getrlimit(which)[1]))
 
+    def dialects():
+        given = [csv.get_dialect(name) for name in csv.list_dialects()]
+        return sorted([(each.delimiter, each.quoting, each.lineterminator) for each in given])
+
+    def decimals():
+        made = decimal.DefaultContext.copy()
+        return made.prec, made.rounding, sorted([str(key) for key, on in made.traps.items() if on])
+
     def use_context():
         decimal.DefaultContext.prec = 11
         decimal.setcontext(decimal.DefaultContext)
@@ -170,6 +178,12 @@ PROCESS: Final = """
         "limits": (limits, lambda: lower(resource.RLIMIT_NOFILE, 512),
             lambda: lower(resource.RLIMIT_FSIZE, 1 << 30)),
         "nice": (lambda: os.nice(0), lambda: os.nice(1), lambda: os.nice(1)),
+        "dialects": (dialects, lambda: csv.register_dialect("ours", delimiter=";", quoting=3),
+            lambda: csv.register_dialect("ours", csv.excel_tab)),
+        "no dialect": (dialects, lambda: csv.register_dialect("other", "unix"),
+            lambda: csv.unregister_dialect("other")),
+        "decimals to come": (decimals, lambda: setattr(decimal.DefaultContext, "prec", 9),
+            lambda: decimal.DefaultContext.traps.update({decimal.Inexact: True})),
         "decimals": (lambda: str(decimal.Decimal(1) / 3), use_context,
             lambda: setattr(decimal.getcontext(), "prec", 5)),
     }
@@ -181,6 +195,7 @@ PROCESS: Final = """
     def init():
         sys.setswitchinterval(0.75)
         socket.setdefaulttimeout(1.5)
+        csv.register_dialect("initial", delimiter="!")
 
     one = pmap.using(processes=1)
     one(read, SETTINGS)
@@ -196,8 +211,27 @@ PROCESS: Final = """
     assert started(read, ["switches", "sockets", "fields"]) == [0.75, 1.5, 555]
     sys.setswitchinterval(0.125)
     assert started(read, ["switches", "sockets", "fields"]) == [0.125, 1.5, 555]
+    csv.register_dialect("late", delimiter=":")
+    assert {"initial", "late"} < set(started(lambda _: csv.list_dialects(), [1])[0])
     print("as they were set")
 """
+
+# A context for decimals is made when it is first asked for, in each thread.
+DECIMALS: Final = """
+    import decimal
+    decimal.DefaultContext.prec = 6
+    decimal.DefaultContext.traps[decimal.DivisionByZero] = False
+    def divided(x):
+        return str(decimal.Decimal(x) / 3), str(decimal.Decimal(x) / 0)
+    print(pmap(divided, [1]), divided(1))
+"""
+
+
+def test_the_context_that_new_threads_begin_with(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    (line,) = run_script(tmp_path, program(start_method, DECIMALS))
+    assert line == "[('0.333333', 'Infinity')] ('0.333333', 'Infinity')"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no module resource")

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     # A setting's value; `...`: the value is not known, or the setting is not in use here.
-    Value: TypeAlias = (
-        int | float | str | tuple[int, ...] | tuple[str, ...] | tuple[tuple[int, int], ...] | None
-    )
+    Value: TypeAlias = int | float | str | tuple[object, ...] | None
     Values: TypeAlias = tuple[Value | EllipsisType, ...]
 
 # Those limits of the operating system that count as settings here. RLIMIT_CPU is left out: it
 # limits the processor time of one process, and a worker may have used more than its caller.
 _LIMITS = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
-# Functions that return a setting and take little time, by the names of their modules.
+# Functions that return a setting and take little time, by the names of their modules. `_dialects` is
+# the dict of the registered dialects.
 _PROBES = {
     "gc": ("isenabled", "get_threshold", "get_debug"),
     "_socket": ("getdefaulttimeout",),
-    "_csv": ("field_size_limit",),
+    "_csv": ("field_size_limit", "_dialects.copy"),
+    "decimal": ("DefaultContext.__reduce__",),
     "_tracemalloc": ("is_tracing", "get_traceback_limit"),
 }
 
@@ -133,8 +133,19 @@ def _choose_probes(count: int, latest: object) -> None:
     for module, names in _PROBES.items():
         functions: Any = sys.modules.get(module)
         if functions is not None:
-            found += [getattr(functions, name) for name in names]
+            probes = [_found(functions, name) for name in names]
+            found += [probe for probe in probes if probe is not None]
     _probes = found, count, latest
+
+
+def _found(given: Any, path: str) -> Any:
+    """Return the attribute to which `path` leads from `given`; None if it is missing.
+
+    Another thread may be importing the module, so that an attribute is not there yet.
+    """
+    for name in path.split("."):
+        given = getattr(given, name, None)
+    return given
 
 
 def _read_all() -> Values:
@@ -248,6 +259,74 @@ def _cpus() -> tuple[int, ...] | EllipsisType:
     return tuple(sorted(os.sched_getaffinity(0)))
 
 
+_OF_A_DIALECT = (
+    *("delimiter", "doublequote", "escapechar", "lineterminator", "quotechar", "quoting"),
+    *("skipinitialspace", "strict"),
+)
+# The dialects that `csv` registers when it is imported.
+_USUAL_DIALECTS = (
+    ("excel", (",", True, None, "\r\n", '"', 0, False, False)),
+    ("excel-tab", ("\t", True, None, "\r\n", '"', 0, False, False)),
+    ("unix", (",", True, None, "\n", '"', 1, False, False)),
+)
+
+
+def _dialects() -> tuple[Any, ...]:
+    csv = _of("_csv")
+    given = [(name, csv.get_dialect(name)) for name in sorted(csv.list_dialects(), key=str)]
+    # The name of a dialect may be of a class of its own, which could not travel.
+    return tuple(
+        [
+            (name, tuple([getattr(dialect, each) for each in _OF_A_DIALECT]))
+            for name, dialect in given
+            if type(name) is str
+        ]
+    )
+
+
+# The names of the dialects that the caller had when its dialects were put in place last.
+_dialects_told: set[str] = set()
+
+
+def _set_dialects(dialects: tuple[tuple[str, tuple[Any, ...]], ...]) -> None:
+    """Register the caller's dialects; those that only an initializer has registered stay."""
+    csv = _of("_csv")
+    now = dict(_dialects())
+    for name, parts in dialects:
+        if now.get(name) != parts:
+            csv.register_dialect(name, **dict(zip(_OF_A_DIALECT, parts, strict=True)))
+    named = {name for name, _ in dialects}
+    for name in _dialects_told - named:
+        if name in now:
+            csv.unregister_dialect(name)
+    _dialects_told.clear()
+    _dialects_told.update(named)
+
+
+# Attributes of a decimal context; its traps are sent by the names of their classes.
+_OF_DECIMALS = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+_USUAL_DECIMALS = (
+    *(28, "ROUND_HALF_EVEN", -999999, 999999, 1, 0),
+    ("DivisionByZero", "InvalidOperation", "Overflow"),
+)
+
+
+def _decimals() -> tuple[Any, ...] | EllipsisType:
+    given = getattr(_of("decimal"), "DefaultContext", None)
+    if given is None:  # another thread is importing the module
+        return ...
+    traps = sorted([signal.__name__ for signal, on in given.traps.items() if on])
+    return *[getattr(given, name) for name in _OF_DECIMALS], tuple(traps)
+
+
+def _set_decimals(values: tuple[Any, ...]) -> None:
+    given = _of("decimal").DefaultContext
+    for name, value in zip(_OF_DECIMALS, values[:-1], strict=True):
+        setattr(given, name, value)
+    for signal in given.traps:
+        given.traps[signal] = signal.__name__ in values[-1]
+
+
 def _limits() -> tuple[tuple[int, int], ...]:
     resource = _of("resource")
     return tuple([resource.getrlimit(getattr(resource, name)) for name in _LIMITS])
@@ -299,6 +378,8 @@ _rows = [
         lambda: _of("_csv").field_size_limit(),
         lambda size: _of("_csv").field_size_limit(size),
     ),
+    _Row("_csv", _USUAL_DIALECTS, _dialects, _set_dialects),
+    _Row("decimal", _USUAL_DECIMALS, _decimals, _set_decimals),
     _Row("tracemalloc", 0, _traced, _trace, of_process=True),
     _Row("multiprocessing.context", ..., _method, _set_method, waits=True),
     _Row("resource", ..., _limits, _set_limits, of_machine=True),

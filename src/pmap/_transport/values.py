@@ -22,7 +22,6 @@ from __future__ import annotations
 from . import light_pickle, process_role
 from .descriptors import Descriptor, descriptors_in, without_descriptors
 from .importable import may_refer_by_value
-from .methods import has_own_method
 from .packing import is_long, is_plain
 from .randomness import has_generator
 from .registered import plain_dumps
@@ -221,7 +220,7 @@ def dumps(
         if (
             not may_refer_by_value(data)
             and not (len(data) < _SMALL and has_generator(data))
-            and not (b"getattr" in data and has_own_method(value))
+            and not (b"getattr" in data and _has_own_method(value))
         ):
             return data
     except RecursionError:
@@ -244,3 +243,9 @@ def dumps(
     if buffers is not None:
         buffers.clear()
     return picklers.dumps_full(role, value, None if buffers is None else sieve(buffers, least))
+
+
+def _has_own_method(value: object) -> bool:
+    from .methods import has_own_method  # most workers do without the module
+
+    return has_own_method(value)
