@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     # A setting's value; `...`: the value is not known, or the setting is not in use here.
-    Value: TypeAlias = int | float | str | tuple[object, ...] | None
+    Value: TypeAlias = "int | float | str | tuple[Value, ...] | None"
     Values: TypeAlias = tuple[Value | EllipsisType, ...]
 
 # Those limits of the operating system that count as settings here. RLIMIT_CPU is left out: it
 # limits the processor time of one process, and a worker may have used more than its caller.
 _LIMITS = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
-# Functions that return a setting and take little time, by the names of their modules. `_dialects` is
-# the dict of the registered dialects.
+# Functions that return a setting and take little time, by the names of their modules. `_dialects`
+# is the dict of the registered dialects.
 _PROBES = {
     "gc": ("isenabled", "get_threshold", "get_debug"),
     "_socket": ("getdefaulttimeout",),
