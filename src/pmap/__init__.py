@@ -196,10 +196,12 @@ def __getattr__(name: str) -> object:
 
         found = {one: getattr(errors, one) for one in _OF_OTHERS}
     else:
-        hint = ""
+        text = f"module {__name__!r} has no attribute {name!r}"
         if not name.startswith("_") and hasattr(pmap, name):
-            hint = f"; the function has it: write `from {__name__} import pmap`"
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+            hint = f"the function has it: write `from {__name__} import pmap`"
+            # With a name and no object, Python adds no suggestion of its own, which would mislead.
+            raise AttributeError(f"{text}; {hint}", name=name)
+        raise AttributeError(text)
     for one, public in found.items():
         globals().setdefault(one, public)
     _claim()

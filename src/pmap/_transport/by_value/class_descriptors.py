@@ -29,6 +29,8 @@ def reduce_descriptor(obj: object, base: type) -> tuple[object, ...]:
 
 def make_descriptor(kind: Any, base: Any, arguments: tuple[object, ...]) -> object:
     """Return an instance of a subclass of `property` or the like; run no code of the subclass."""
-    made: Any = base.__new__(kind)
+    # Since Python 3.15 these two want their argument already when the instance is made.
+    given = arguments if base is classmethod or base is staticmethod else ()
+    made: Any = base.__new__(kind, *given)
     base.__init__(made, *arguments)
     return made
