@@ -130,6 +130,8 @@ class Worker:
         self._initializer = initializer
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
+        # The serial numbers in those DISCARD messages that are in the inbox.
+        self._discarded: set[int] = set()
         self._looked_at = 0.0  # the time when the worker last looked for messages
         # The function that returns whether the socket has anything to read, or the caller is gone.
         self._has_message = _looker(sock)
@@ -290,21 +292,18 @@ class Worker:
     def _receive(self) -> bool:
         """Wait for messages or a part of a message; return False if the caller is gone."""
         data, fds = receive_with_fds(self._socket, _PIECE, MOST)
-        self._inbox.extend(self._reader.feed(data, fds))
+        for message in self._reader.feed(data, fds):
+            if message[0] == DISCARD:
+                self._discarded.update(parse_discard(message))
+            self._inbox.append(message)
         self._looked_at = perf_counter()
         return bool(data)
 
-    def _is_discarded(self, serial: int) -> bool:
-        """Return whether the caller does not want the chunk `serial`, which is about to begin."""
-        # The socket is read only if the last look for messages was more than `_MOMENT` ago.
-        while perf_counter() - self._looked_at > _MOMENT:
-            if not self._has_message():
-                self._looked_at = perf_counter()
-            elif not self._receive():
-                break  # the caller is gone, which the next read of the socket will show
-        return any(
-            message[0] == DISCARD and serial in parse_discard(message) for message in self._inbox
-        )
+    def _look(self) -> None:
+        """Read messages if any have come. If the caller is gone, the next `_next` notices it."""
+        self._looked_at = perf_counter()
+        if self._has_message():
+            self._receive()
 
     def _send(self, message: Message) -> None:
         self._sender.send(frame(message))
@@ -331,6 +330,9 @@ class Worker:
         elif kind == NEEDS:
             spec, units, names = parse_needs(message)
             self._specs[spec].units, self._specs[spec].names = units, names
+        elif kind == DISCARD:
+            # All chunks that the caller had sent before this message have had their turn by now.
+            self._discarded.difference_update(parse_discard(message))
         elif kind == FORGET:
             arriving.forget(parse_forget(message))
         elif kind == BACK:
@@ -347,8 +349,10 @@ class Worker:
         if len(items) == 1:
             step = 0
         known = self._specs.get(spec)
-        discarded = known is None or (self._inbox and self._is_discarded(serial))
-        if known is None or discarded or not self._begin(serial, known, step):
+        # The socket is read only if the last look for messages was more than `_MOMENT` ago.
+        if self._inbox and perf_counter() - self._looked_at > _MOMENT:
+            self._look()
+        if known is None or serial in self._discarded or not self._begin(serial, known, step):
             # Even if the chunk is not run, the worker sends a message, without results: the caller
             # counts these messages.
             self._send_results(serial, [], None, True, 0.0, False)
