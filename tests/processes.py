@@ -19,7 +19,6 @@ from tests.limits import seconds
 # Each program that is started below this process has this in its environment, with a value of its
 # own for each run: it is known by that, whoever its parent is by now.
 RUN: Final = "PMAP_TEST_RUN"
-_LOOKS: Final = 100  # how often it is looked at what a process is that seems to begin
 # It lives as long as this process, by design, and whoever needs it first starts it.
 _TRACKER: Final = b"from multiprocessing.resource_tracker import main"
 
@@ -135,18 +134,12 @@ def our_processes(but: Iterable[tuple[int, int]] = ()) -> set[int]:
         is_child = process.parent == os.getpid()
         if process.has_ended:  # of which little is known; but nobody else will ask how it ended
             return is_child and process.session in {process.pid, os.getsid(0)}
-        its_command, environment = _read(process.pid, "cmdline"), _read(process.pid, "environ")
-        # A program that begins has neither for a moment, in which its parent goes on already.
-        for _ in range(_LOOKS if process.pid in below else 0):
-            if its_command and environment:
-                break
-            time.sleep(0.001)
-            its_command, environment = _read(process.pid, "cmdline"), _read(process.pid, "environ")
+        its_command = _read(process.pid, "cmdline")
         if _TRACKER in its_command:
             return False
         if is_child and its_command == command:
             return True
-        return mark in environment.split(b"\0")
+        return mark in _read(process.pid, "environ").split(b"\0")
 
     new = [process for process in there.values() if (process.pid, process.began) not in passed]
     return {process.pid for process in new if process.pid != os.getpid() and is_ours(process)}
