@@ -19,6 +19,7 @@ from tests.limits import seconds
 # Each program that is started below this process has this in its environment, with a value of its
 # own for each run: it is known by that, whoever its parent is by now.
 RUN: Final = "PMAP_TEST_RUN"
+_KERNEL_THREAD: Final = 0x00200000  # PF_KTHREAD, a flag of Linux
 # It lives as long as this process, by design, and whoever needs it first starts it.
 _TRACKER: Final = b"from multiprocessing.resource_tracker import main"
 
@@ -60,6 +61,8 @@ def _process(pid: int) -> Process | None:
     except OSError:
         return None  # it ended meanwhile
     fields = stat.rpartition(b")")[2].split()
+    if int(fields[6]) & _KERNEL_THREAD:
+        return None  # no program started it, and it never has a command line
     return Process(pid, int(fields[19]), int(fields[1]), int(fields[3]), fields[0].decode())
 
 
@@ -102,6 +105,21 @@ def _read(pid: int, what: str) -> bytes:
         return b""
 
 
+def _command(process: Process) -> bytes:
+    """Return the command line of a process that has not ended.
+
+    While a process exchanges its program for another one, the kernel shows it without a command
+    line and without an environment. `Popen` may return before that is over: tens of milliseconds
+    before, on a busy machine. So this function waits for it.
+    """
+    deadline = time.monotonic() + seconds(2)
+    while True:
+        command = _read(process.pid, "cmdline")
+        if command or not lives(process.pid) or time.monotonic() > deadline:
+            return command
+        time.sleep(0.001)
+
+
 def our_processes(but: Iterable[tuple[int, int]] = ()) -> set[int]:
     """Return the ids of the processes that this run of the tests has started.
 
@@ -134,7 +152,7 @@ def our_processes(but: Iterable[tuple[int, int]] = ()) -> set[int]:
         is_child = process.parent == os.getpid()
         if process.has_ended:  # of which little is known; but nobody else will ask how it ended
             return is_child and process.session in {process.pid, os.getsid(0)}
-        its_command = _read(process.pid, "cmdline")
+        its_command = _command(process)
         if _TRACKER in its_command:
             return False
         if is_child and its_command == command:

@@ -102,27 +102,51 @@ def test_a_process_of_another_program_is_none_of_ours(started: list[int]) -> Non
 
 
 @linux
-def test_a_process_that_another_program_left_to_us_is_none_of_ours(started: list[int]) -> None:
+def test_a_process_that_another_program_left_to_us_is_none_of_ours() -> None:
     # As it is where this process is the first one of a container, or what a debugger began.
     before = Leftovers.now()
     with subprocess.Popen(SLEEPER, env=foreign()) as process:
-        started.append(process.pid)
-        assert not left(before)
-        process.kill()
+        try:
+            assert not left(before)
+        finally:
+            process.kill()  # or the end of the block would wait for it
 
 
 # --- what is ours ------------------------------------------------------------------------------
 
 
 @linux
-def test_a_process_is_seen(started: list[int]) -> None:
+def test_a_process_is_seen() -> None:
     before = Leftovers.now()
     with subprocess.Popen(SLEEPER) as process:
-        started.append(process.pid)
-        (line,) = left(before)
-        assert line.startswith(f"process {process.pid} of {os.getpid()}, ")
-        process.kill()
+        try:
+            (line,) = left(before)
+            assert line.startswith(f"process {process.pid} of {os.getpid()}, ")
+        finally:
+            process.kill()  # or the end of the block would wait for it
     assert not left(before)
+
+
+@linux
+def test_a_process_is_seen_while_it_begins_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The kernel shows such a process without a command line and an environment, for a moment.
+    looks = 0
+
+    def read(path: Path) -> bytes:
+        nonlocal looks
+        of_it = path.parent.name == str(process.pid) and path.name in {"cmdline", "environ"}
+        looks += of_it
+        return b"" if of_it and looks <= 5 else by_path(path)
+
+    by_path = Path.read_bytes
+    before = Leftovers.now()
+    with subprocess.Popen(SLEEPER) as process:
+        try:
+            monkeypatch.setattr(Path, "read_bytes", read)
+            assert our_processes(but=before.processes or ()) == {process.pid}
+        finally:
+            process.kill()
+    assert looks > 5
 
 
 @linux
