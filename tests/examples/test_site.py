@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -76,6 +76,10 @@ def test_the_page_of_options_has_each_of_them_in_their_order() -> None:
     assert list(SECTIONS) == list(Options.__annotations__)
 
 
+class Elsewhere(Executor):
+    """An engine that does not run its tasks on this machine."""
+
+
 @pytest.mark.parametrize("name", Options.__annotations__)
 def test_an_option_has_unit_default_and_example(name: str) -> None:
     unit, default, example = re.findall(
@@ -98,6 +102,7 @@ def test_an_option_has_unit_default_and_example(name: str) -> None:
             "write_file": abs,
             "load_model": abs,
             "executor": ThreadPoolExecutor(1),
+            "engine": Elsewhere(),
         }
         verb = Recorder(given)
         verbs = {"pmap": verb, "pimap": verb, "pmap_async": verb}

@@ -87,8 +87,11 @@ ACTS: Final[Acts] = {
         def whoami(_):
             return os.getpid()
         print(len({*pmap.using(isolate=True)(whoami, range(3))}))
+        def grow(_):
+            globals()["kept"] = b"x" * (64 << 20)
+            return os.getpid()
         one = pmap.using(processes=1, max_memory_per_child=1, chunksize=1)
-        print(len({*one(whoami, range(3))}))
+        print(len({*one(grow, range(3))}))
         """,
         ["3", "3"],
     ),
@@ -179,6 +182,7 @@ MORE: Final[Acts] = {
     "last words": (
         """
         def stay(_):
+            kept = b"x" * (64 << 20)
             time.sleep(600)
         error = told(lambda: pmap.using(max_memory_per_child=1, kill_over_memory=True)(stay, [1]))
         print("took more than 1 bytes" in error[1])

@@ -16,6 +16,8 @@ _DESCRIPTORS: dict[type, tuple[str, ...]] = {
     staticmethod: ("__func__",),
     functools.cached_property: ("func",),
 }
+# Since Python 3.15 these want their argument already when the instance is made.
+_AT_ONCE: frozenset[type] = frozenset((classmethod, staticmethod))
 
 
 def reduce_descriptor(obj: object, base: type) -> tuple[object, ...]:
@@ -29,8 +31,7 @@ def reduce_descriptor(obj: object, base: type) -> tuple[object, ...]:
 
 def make_descriptor(kind: Any, base: Any, arguments: tuple[object, ...]) -> object:
     """Return an instance of a subclass of `property` or the like; run no code of the subclass."""
-    # Since Python 3.15 these two want their argument already when the instance is made.
-    given = arguments if base is classmethod or base is staticmethod else ()
+    given = arguments if base in _AT_ONCE else ()
     made: Any = base.__new__(kind, *given)
     base.__init__(made, *arguments)
     return made
