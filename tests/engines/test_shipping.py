@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 import types
 import zipfile
 from collections.abc import Iterator
@@ -144,6 +145,21 @@ def test_a_folder_that_somebody_else_can_write_is_not_used(
     theirs.chmod(0o777)
     with pytest.raises(WorkerStartError, match="what was shipped cannot be used: OSError"):
         pmap(sample.twice, [1], backend=node, processes=1, ship=[NAME])
+
+
+def test_a_folder_is_used_again_where_modes_say_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On Windows a folder seems to be writable for all, and there are no user ids.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delattr(os, "getuid")
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr("one.py", "")
+    folder = unpacking.unpacked("key", data.getvalue())
+    assert folder == str(tmp_path / "pmap-key")
+    (tmp_path / "pmap-key").chmod(0o777)
+    assert unpacking.unpacked("key", None) == folder
 
 
 def test_another_python_is_told_before_anything_is_unpacked(tmp_path: Path) -> None:

@@ -102,15 +102,18 @@ def unpacked(key: str, archive: bytes | None) -> str | None:
 
 
 def _is_ours(folder: str) -> bool:
-    """Return whether this user has made a folder, and nobody else can write into it.
+    """Return whether a folder exists, this user has made it, and nobody else can write into it.
 
-    All users of a machine share the folder for temporary files, so somebody else might have put
-    code there under this name.
+    All users of a POSIX machine share the folder for temporary files, so somebody else might have
+    put code there under this name. On Windows each user has such a folder of their own, and the
+    mode of a folder does not say who can write into it.
     """
     try:
         found = os.lstat(folder)
     except OSError:
         return False
-    mine = not hasattr(os, "getuid") or found.st_uid == os.getuid()
-    alone = not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return mine and alone and stat.S_ISDIR(found.st_mode)
+    if hasattr(os, "getuid") and (
+        found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    ):
+        return False
+    return stat.S_ISDIR(found.st_mode)
