@@ -17,10 +17,11 @@ from typing import Any, Never, NoReturn, Self
 
 import pytest
 from tests.bad_objects import showing_exits, text_or_exit
+from tests.travelled_errors import ITEM, across, raised
 
 from pmap import ControlFlowError, Failure, TransportError
 from pmap._calls.traceback_text import format_traceback
-from pmap._jobs.item_errors import Item, restore, settle, unloaded_result, unsent_argument
+from pmap._jobs.item_errors import restore, settle, unloaded_result, unsent_argument
 from pmap._transport.exceptions import describe
 from pmap._transport.failure_record import (
     ARGUMENT,
@@ -29,25 +30,9 @@ from pmap._transport.failure_record import (
     capture,
     capture_transport,
 )
-from pmap._transport.framing import FrameReader, frame
 
 RemoteTraceback: type[Exception] = vars(multiprocessing.pool)["RemoteTraceback"]  # not in stubs
-ITEM = Item("render", 7, "'page.md'")
 NOTE = "pmap: item 7, render('page.md')"
-
-
-def raised(error: BaseException) -> BaseException:
-    """Return `error` with a traceback, as a worker has it."""
-    try:
-        raise error
-    except BaseException as caught:
-        return caught
-
-
-def across(error: BaseException, as_text: bool = False) -> Exception:
-    """Return what the caller gets for an exception that an item raised in a worker."""
-    (message,) = FrameReader().feed(frame((1, capture(raised(error)))))
-    return restore(message[1], ITEM, as_text=as_text)
 
 
 def notes(error: BaseException) -> list[str]:

@@ -341,7 +341,7 @@ def test_a_trace_keeps_the_last_items(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(trace._records.calls) <= 101
 
 
-# --- intervals, pictures, files ------------------------------------------------------------------
+# --- pictures, files -----------------------------------------------------------------------------
 
 
 def many(items: int, seconds: float, workers: int = 4) -> tuple[TraceSpan, ...]:
