@@ -79,8 +79,8 @@ def nothing_left_after_the_module(request: pytest.FixtureRequest, tracker: None)
         if theirs:
             left = [what for what in left if "pmap._worker" in what]
         if interpreters:
-            # Python does not close the descriptors of an interpreter that ends. docs/backends.md
-            # says so.
+            # Two descriptors of shared memory stay open when the interpreters have ended. The cause
+            # is not known: see docs/backends.md.
             left = [what for what in left if "/memfd:pmap" not in what]
         if not left or time.monotonic() > until:
             break

@@ -81,7 +81,12 @@ class Elsewhere(Executor):
 
 
 @pytest.mark.parametrize("name", Options.__annotations__)
-def test_an_option_has_unit_default_and_example(name: str) -> None:
+def test_an_option_has_unit_default_and_example(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mypackage").mkdir()
+    (tmp_path / "mypackage/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
     unit, default, example = re.findall(
         r"^- \*\*(?:Unit|Default|Example):\*\* (.*)$", SECTIONS[name], re.MULTILINE
     )
