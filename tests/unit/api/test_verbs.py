@@ -143,13 +143,12 @@ def test_help_is_that_of_a_function(verb: Verb, name: str) -> None:
     for noise in ("__init__", "Fail_co", "Unpack", "<class", "_settings", "__get__"):
         assert noise not in text
     if verb is not papply:
-        own, listed, _ = text.partition("Options:\n")
-        assert listed
+        assert "Options:\n" in text
         for option in Options.__annotations__:
             assert f"\n        {option}: " in text
-    else:
-        own = text
-    assert len(own.splitlines()) < 80
+    # Without the signature, which has a line for each option from Python 3.13 on.
+    own = (inspect.getdoc(verb) or "").partition("Options:\n")[0]
+    assert 10 < len(own.splitlines()) < 77
 
 
 def test_help_on_using_lists_the_options() -> None:
