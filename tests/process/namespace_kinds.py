@@ -468,4 +468,101 @@ class Config(types.ModuleType):
 config = Config("config")
 config.n, config.me = 3, config
 check("a module of an own class", pmap(lambda _: (config.n, config.twice, config.more, config.me is config, type(config) is Config), [1]), [(3, 6, "MORE", True, True)])
+
+# --- classes with objects of their own, whose making needs methods of the class ---
+@dataclasses.dataclass(frozen=True)
+class Place:
+    x: int
+Place.names, Place.all, Place.few = {Place(0): "origin"}, {Place(1)}, frozenset([Place(2)])
+class Weight:
+    def __init__(self, n): self.n = n
+    def __hash__(self): return hash(self.n)
+    def __eq__(self, other): return self.n == other.n
+Weight.names = collections.OrderedDict({Weight(1): "light"})
+class Half(int):
+    def __new__(cls, n): return super().__new__(cls, n // 2)
+    def __getnewargs__(self): return (int(self) * 2,)
+Half.five = Half(10)
+class Corner(typing.NamedTuple):
+    x: int
+Corner.origin = Corner(0)
+class Restored:
+    def __init__(self, n): self.n = n
+    def __getstate__(self): return (self.n,)
+    def __setstate__(self, state): (self.n,) = state
+Restored.one = Restored(1)
+class Once:
+    known = {}
+    def __new__(cls, name):
+        if name not in cls.known:
+            cls.known[name] = super().__new__(cls)
+            cls.known[name].name = name
+        return cls.known[name]
+    def __getnewargs__(self): return (self.name,)
+class Weakly:
+    known = weakref.WeakValueDictionary()
+    def __new__(cls, name):
+        made = cls.known.get(name)
+        if made is None:
+            made = cls.known[name] = super().__new__(cls)
+            made.name = name
+        return made
+    def __reduce__(self): return Weakly, (self.name,)
+Once("a"), Once("b")
+weakly = Weakly("c")
+class ByName(type):
+    def __hash__(cls): return hash(cls.__name__)
+    def __eq__(cls, other): return cls.__name__ == other.__name__
+class Left(metaclass=ByName): pass
+ByName.table = {Left: "left"}
+class Side(enum.Enum):
+    L, R = 1, 2
+    def __hash__(self): return 7
+    def other(self): return Side.others[self]
+Side.others = {Side.L: Side.R, Side.R: Side.L}
+OWN = {
+    "dataclass": lambda _: (Place.names[Place(0)], Place(1) in Place.all, Place(2) in Place.few) == ("origin", True, True),
+    "hash": lambda _: Weight.names[Weight(1)] == "light",
+    "int": lambda _: (Half.five, type(Half.five) is Half) == (5, True),
+    "named tuple": lambda _: (Corner.origin.x, type(Corner.origin) is Corner) == (0, True),
+    "state": lambda _: Restored.one.n == 1,
+    "registry": lambda _: Once("a") is Once.known["a"] and [*Once.known] == ["a", "b"],
+    "weak registry": lambda _: Weakly("c") is weakly and [*Weakly.known] == ["c"],
+    "metaclass": lambda _: ByName.table[Left] == "left",
+    "enum": lambda _: Side.L.other() is Side.R,
+}
+for label, function in OWN.items():
+    check("objects of its own: " + label, raised(lambda: pmap(function, [1])), [True])
+check("a registered item", pmap(lambda one: one is Once("b"), [Once("b")]), [True])
+
+# --- a descriptor that refuses to be asked by the class ---
+class OfObjects:
+    def __init__(self, function):
+        functools.update_wrapper(self, function)
+        self.function = function
+    def __get__(self, owner, kind=None): return types.MethodType(self.function, owner)
+class Has:
+    @OfObjects
+    def method(self, x): return x
+check("a descriptor of objects", pmap(lambda x: Has().method(x), [1]), [1])
+
+# --- classes that guard the attributes of their objects ---
+class Fixed:
+    __slots__ = ("n",)
+    def __init__(self, n): object.__setattr__(self, "n", n)
+    def __setattr__(self, name, value): raise AttributeError("it is fixed")
+class Forwards:
+    def __init__(self, **data): self.data = data
+    def __getattr__(self, name):
+        if name.startswith("__"): raise AttributeError(name)
+        return self.data[name]
+class ForwardsAll(list):
+    def __init__(self, data): self.data = data
+    def __getattr__(self, name): return getattr(self.data, name)
+fixed, forwards, forwards_all = Fixed(3), Forwards(n=4), ForwardsAll("text")
+forwards_all.extend([1, 2])
+Fixed.own = Fixed(5)
+check("guarded slots", raised(lambda: pmap(lambda _: (fixed.n, Fixed.own.n, raised(lambda: setattr(fixed, "n", 1))), [1])), [(3, 5, "AttributeError: it is fixed")])
+check("guarded attributes", raised(lambda: pmap(lambda _: (forwards.n, forwards_all.upper(), [*forwards_all]), [1])), [(4, "TEXT", [1, 2])])
+check("guarded items", raised(lambda: pmap(lambda one: one.n, [Fixed(1), Forwards(n=2)])), [1, 2])
 """

@@ -65,8 +65,11 @@ def is_importable(obj: Any) -> bool:
     """Return whether other processes find a function or class by its module and name."""
     module: object = obj.__module__
     found: object = sys.modules.get(module) if isinstance(module, str) else None
-    for part in obj.__qualname__.split("."):
-        found = getattr(found, part, None)
+    try:
+        for part in obj.__qualname__.split("."):
+            found = getattr(found, part, None)
+    except Exception:  # a descriptor of the program's may raise anything
+        return False
     return found is obj and travels_by_name(module)
 
 

@@ -27,11 +27,14 @@ from .fingerprints import (
 )
 from .globals_of import is_made_by_a_program, named_in
 from .numbers import OLDEST, FallingNumbers
-from .role import Role
+from .role import Role, Written
 
 TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    # Attributes of a class, by name: the serial number and the value of each.
+    _Attributes: TypeAlias = dict[str, tuple[int, object]]
 
 
 class _OfClasses:
@@ -74,8 +77,10 @@ _serials = FallingNumbers()
 # Attributes that a class has from the moment it is made: they cannot be set later.
 _CORE = ("__module__", "__slots__", "__class__")
 _unset = object()
+_SCALARS = frozenset(map(id, (int, bool, float, str, bytes, type(None))))
 # Names of types of class attributes that only a metaclass written in C (that of ctypes) can make.
 _MADE_IN_C = frozenset({"CField"})
+_CONTAINERS = frozenset(map(id, (dict, list, set)))
 
 
 class _Quiet:
@@ -153,8 +158,20 @@ def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, 
     # The address of the class is sent, too: a worker that was forked from the caller has the class
     # at this address already.
     arguments = _key(cls), id(cls), where, type(cls), cls.__name__, cls.__bases__, core
-    state = attributes, registered(cls), registered_with(cls), reducer_of(cls)
+    # The receiver sets the methods while it loads the state, before it loads the other attributes:
+    # an attribute may have objects of the class in it, whose making may need a method, as that of a
+    # key of a dict needs `__hash__`.
+    methods = {name: pair for name, pair in attributes.items() if _comes_first(pair[1])}
+    rest = {name: pair for name, pair in attributes.items() if name not in methods}
+    empty = {name: kind for name, pair in rest.items() if _can_be_empty(kind := type(pair[1]))}
+    first = Written((set_methods, (cls, methods, empty)))
+    state = first, rest, registered(cls), registered_with(cls), reducer_of(cls)
     return make_class, arguments, state, None, None, fill_class
+
+
+def _comes_first(value: object) -> bool:
+    """Return whether a class's attribute is a method or another descriptor, or a plain scalar."""
+    return id(type(value)) in _SCALARS or hasattr(type(value), "__get__")
 
 
 def _by_its_metaclass(
@@ -207,6 +224,11 @@ def _serials_of(cls: type, role: Role) -> dict[str, tuple[object, int]]:
             now[name] = fingerprint, next(_serials)
     _sent.set(cls, now)
     return now
+
+
+def _can_be_empty(kind: type) -> bool:
+    """Return whether `kind` is a container type in which a class may register its objects."""
+    return id(kind) in _CONTAINERS or kind.__name__ == "WeakValueDictionary"
 
 
 def make_class(
@@ -304,16 +326,32 @@ def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any])
         type.__setattr__(hears, "__init_subclass__", method)
 
 
-def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any], Any]) -> None:
-    """Set the attributes of a class that are missing here or that the sender has changed."""
-    attributes, others, abstracts, reducer = state
+def set_methods(
+    cls: type, methods: _Attributes, empty: dict[str, type]
+) -> tuple[bool, _Attributes]:
+    """Set a class's methods that are missing here or that the sender has changed.
+
+    Return what `fill_class` needs: whether the class is new here, and `methods`.
+
+    `empty`: the types of those attributes in which objects of the class may be registered when they
+    are made. Until its own contents are there, a class that is new here has empty containers.
+    """
     arrived = _arrived.get(cls)
+    new = arrived is not None and not arrived
+    for name, kind in empty.items() if new else ():
+        type.__setattr__(cls, name, kind())
+    _set_attributes(cls, methods, new)
+    return new, methods
+
+
+def _set_attributes(cls: type, attributes: _Attributes, new: bool) -> object:
+    """Set the attributes that are newer than those here, but return ``__abstractmethods__``."""
+    arrived = _arrived.get(cls)
+    missing: object = _unset
     if arrived is None:
         # The class comes back to the process that defined it. Its attributes stay as they are in
         # this process.
-        return
-    new = not arrived
-    missing = _unset
+        return missing
     for name, (serial, value) in attributes.items():
         if name in arrived and arrived[name] >= serial:
             continue  # the value that arrives is no newer than the value here
@@ -322,11 +360,24 @@ def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any], Any
             missing = value
         elif name != "__doc__" or value is not None or not new:
             type.__setattr__(cls, name, value)
+    return missing
+
+
+def fill_class(
+    cls: Any, state: tuple[tuple[bool, _Attributes], _Attributes, list[type], list[Any], Any]
+) -> None:
+    """Set the attributes of a class that are missing here or that the sender has changed."""
+    (new, methods), rest, others, abstracts, reducer = state
+    arrived = _arrived.get(cls)
+    if arrived is None:
+        return
+    missing = _set_attributes(cls, rest, new)
+    attributes = {**methods, **rest}
     for name in [name for name in arrived if name not in attributes]:
         del arrived[name]
         if name in vars(cls):
             type.__delattr__(cls, name)
-    if new and hasattr(cls.__class__, "register") and "_abc_impl" not in vars(cls):
+    if hasattr(cls.__class__, "register") and "_abc_impl" not in vars(cls):
         _make_abstract(cls)
     if missing is not _unset:
         cls.__abstractmethods__ = missing

@@ -55,8 +55,10 @@ def _with_its_real_class(obj: object, kind: type) -> Any:
     Such an object takes the place of another, as mocks and proxies do. Pickle itself refuses it.
     """
     said_by = next(cls for cls in kind.__mro__ if "__class__" in vars(cls))
-    if said_by is object or reducer_of(kind) is not None:
+    if reducer_of(kind) is not None:
         return NotImplemented
+    if said_by is object:
+        return _with_guarded_attributes(obj) if _guards_attributes(kind) else NotImplemented
     reduced: Any = obj.__reduce_ex__(5)
     if isinstance(reduced, str) or reduced[1][:1] != (kind,):
         return NotImplemented
@@ -65,6 +67,46 @@ def _with_its_real_class(obj: object, kind: type) -> Any:
     if reduced[0].__name__ != "__newobj_ex__":
         given = arguments, {}
     return arriving.new_object, (kind, *given), *reduced[2:]
+
+
+def _guards_attributes(kind: Any) -> bool:
+    """Return whether methods of a class may hinder pickle in giving an object its attributes.
+
+    Pickle looks for `__setstate__` in the new object, and so calls a `__getattr__` that relies on
+    attributes. It sets slots by `__setattr__`, which refuses where objects cannot be changed.
+    """
+    if hasattr(kind, "__setstate__"):
+        return False
+    if hasattr(kind, "__getattr__"):
+        return True
+    has_slots: bool = any("__slots__" in vars(cls) for cls in kind.__mro__)
+    return has_slots and kind.__setattr__ is not object.__setattr__
+
+
+def _with_guarded_attributes(obj: object) -> Any:
+    """Return what pickle is to write for an object whose class guards its attributes."""
+    reduced: Any = obj.__reduce_ex__(5)
+    if isinstance(reduced, str) or len(reduced) < 3:
+        return NotImplemented
+    make, arguments, state, *contents = reduced
+    both: tuple[Any, Any] = (state, None)
+    if isinstance(state, tuple) and len(reduced[2]) == 2:
+        both = reduced[2]
+    if not all(part is None or isinstance(part, dict) for part in both):
+        return NotImplemented
+    contents += [None] * (2 - len(contents))
+    return make, arguments, both, *contents[:2], fill_object
+
+
+def fill_object(
+    obj: object, state: tuple[dict[str, object] | None, dict[str, object] | None]
+) -> None:
+    """Give an object its attributes and slots, without a call of its class's methods."""
+    attributes, slots = state
+    if attributes:
+        object.__getattribute__(obj, "__dict__").update(attributes)
+    for name, value in (slots or {}).items():
+        object.__setattr__(obj, name, value)
 
 
 # --- loggers of a class of the script ------------------------------------------------------------

@@ -41,7 +41,7 @@ from .globals_of import (
 )
 from .handover import reduce_shared
 from .instances import reduce_instance, says_how
-from .role import Role, is_handle
+from .role import Role, Written, is_handle
 
 TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
@@ -261,13 +261,6 @@ def _cell(role: Role, cell: CellType) -> Any:
     return functions.make_cell, (), state, None, None, functions.fill_cell
 
 
-class _Written:
-    """Stands for an object in a pickle: pickle writes the result of `reduced` for it."""
-
-    def __init__(self, reduced: tuple[object, ...]) -> None:
-        self.reduced = reduced
-
-
 def _as_global(role: Role, value: object) -> object:
     """Return `value`; if it is a list or the like that is the value of a global, a reference to it.
 
@@ -275,7 +268,7 @@ def _as_global(role: Role, value: object) -> object:
     its closure, and the same one as a global, it would get two.
     """
     found = role.global_container(value) if type(value) in _CONTAINERS else None
-    return value if found is None else _Written(found)
+    return value if found is None else Written(found)
 
 
 _CONTAINERS = (list, dict, set, bytearray)
@@ -473,7 +466,7 @@ _HOW: dict[type, Callable[[Role, Any], Any]] = {
     staticmethod: _wrapped,
     MemberDescriptorType: _descriptor,
     GetSetDescriptorType: _descriptor,
-    _Written: lambda _, given: given.reduced,
+    Written: lambda _, given: given.reduced,
 }
 _BY_TYPE: dict[int, Callable[[Role, Any], Any]] = {id(kind): how for kind, how in _HOW.items()}
 

@@ -18,6 +18,13 @@ def is_handle(kind: type) -> bool:
     return kind.__name__ == "Shared" and kind.__module__ in _SHARED
 
 
+class Written:
+    """Stands for an object in a pickle: pickle writes the result of `reduced` for it."""
+
+    def __init__(self, reduced: tuple[object, ...]) -> None:
+        self.reduced = reduced
+
+
 class Role:
     """Tells a pickler what to write for objects that the receiver of the pickle may have.
 
