@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 from tests.engines import table
 from tests.engines.laws import law_of
-from tests.engines.places import INTERPRETERS, OnEngine, Place, running
+from tests.engines.places import OnEngine, Place, running
 from tests.leaks import Leftovers, end_shared_pools, excuse
 from tests.limits import seconds
 
@@ -70,7 +70,6 @@ def tracker() -> None:
 def nothing_left_after_the_module(request: pytest.FixtureRequest, tracker: None) -> Iterator[None]:
     """Look for what is left of a module; engines of other libraries leave things of their own."""
     theirs = request.node.get_closest_marker("engines") is not None
-    interpreters = INTERPRETERS in getattr(request.node.obj, "PLACES", ())
     before = Leftovers.now()
     yield
     end_shared_pools()
@@ -78,10 +77,6 @@ def nothing_left_after_the_module(request: pytest.FixtureRequest, tracker: None)
     while left := before.left(warm=False, limit=0):
         if theirs:
             left = [what for what in left if "pmap._worker" in what]
-        if interpreters:
-            # Two descriptors of shared memory stay open when the interpreters have ended. The cause
-            # is not known: see docs/backends.md.
-            left = [what for what in left if "/memfd:pmap" not in what]
         if not left or time.monotonic() > until:
             break
         time.sleep(0.05)

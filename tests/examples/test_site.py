@@ -86,7 +86,7 @@ def test_an_option_has_unit_default_and_example(
 ) -> None:
     (tmp_path / "mypackage").mkdir()
     (tmp_path / "mypackage/__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     unit, default, example = re.findall(
         r"^- \*\*(?:Unit|Default|Example):\*\* (.*)$", SECTIONS[name], re.MULTILINE
     )

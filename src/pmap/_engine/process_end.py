@@ -83,6 +83,9 @@ class ProcessEnd:
                 # pool by now.
                 pass
         self._backend.end()
+        # An interpreter that ends may leave the process running, and does not free all objects. So
+        # the memory that a function shares with the workers is released here.
+        self._state.singles.specs.forget()
         self._state.ended.set()
         if held:
             self._state.lock.release()
