@@ -1,8 +1,9 @@
 """Calls of one item: many are submitted, and many are finished, in one step."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from .._backends.protocol import Backend, CallsArrived
@@ -12,6 +13,9 @@ from .._jobs.work import CallSpec
 from .._scheduling.events import CallsFinished, CallsSubmitted
 from .._scheduling.run_rules import RunRules
 from .call_specs import CallSpecs
+
+# Returns the call spec and the rules of a job. It is written in C, as it runs for each job.
+_kind: Callable[[Job], tuple[CallSpec | None, RunRules]] = attrgetter("spec", "call.rules")
 
 
 class SingleCalls:
@@ -107,7 +111,3 @@ class SingleCalls:
             over(job)
             del jobs[number]
             release(job)
-
-
-def _kind(job: Job) -> tuple[CallSpec | None, RunRules]:
-    return job.spec, job.call.rules

@@ -114,7 +114,9 @@ class Job:
         if self.cursor >= self.end:
             return None
         start = self.cursor
-        self.cursor = start + self._size(self.end - start, workers, several, overhead)
+        rest = self.end - start
+        size = 1 if rest == 1 else self._size(rest, workers, several, overhead)
+        self.cursor = start + size
         return start, self.cursor, 0
 
     def _size(self, rest: int, workers: int, several: bool, overhead: float) -> int:
