@@ -52,7 +52,6 @@ from ._errors import (
     WorkerStartError,
 )
 from ._trace.trace import Trace
-from ._transport.randomness import rng
 from ._types import Engine, Progress
 
 # Type checkers see these imports. At run time `__getattr__` makes each import when it is first
@@ -73,6 +72,7 @@ if TYPE_CHECKING:
     from ._trace.spans import TraceSpan
     from ._trace.summary import TraceSummary
     from ._transport.by_value.shared import Shared, share
+    from ._transport.randomness import rng
 
 __version__ = "0.1.0"
 
@@ -179,6 +179,10 @@ def __getattr__(name: str) -> object:
         from ._backends import frozen
 
         found = {name: frozen.freeze_support}
+    elif name == "rng":
+        from ._transport import randomness
+
+        found = {name: randomness.rng}
     elif name in _SHARED:
         from ._transport.by_value import shared
 
