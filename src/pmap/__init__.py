@@ -145,7 +145,7 @@ __all__ = [
 # class.
 _COMBINED = ("Completed", "as_completed", "failed", "gather", "raise_failures", "split")
 _POOLS = ("Pool", "ThreadPool")
-_SHARED = ("Shared", "share")
+_OF_ITEMS = ("Shared", "rng", "share")
 _OF_TRACES = ("TraceSpan", "TraceSummary")
 _OF_OTHERS = ("NotPicklableError", "ResultPicklingError", "ResultTimeoutError")
 
@@ -179,14 +179,11 @@ def __getattr__(name: str) -> object:
         from ._backends import frozen
 
         found = {name: frozen.freeze_support}
-    elif name == "rng":
+    elif name in _OF_ITEMS:
         from ._transport import randomness
-
-        found = {name: randomness.rng}
-    elif name in _SHARED:
         from ._transport.by_value import shared
 
-        found = {one: getattr(shared, one) for one in _SHARED}
+        found = {"Shared": shared.Shared, "rng": randomness.rng, "share": shared.share}
     elif name in _COMBINED:
         from ._api import combine
 
