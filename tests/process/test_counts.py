@@ -176,8 +176,8 @@ def test_calls_that_are_asked_for_at_once_take_few_python_calls(tmp_path: Path) 
         threading.setprofile(None)
     # It was 93 of the thread that asks and 67 of the other one, when each call was submitted and
     # finished by itself.
-    assert counts[True] / count <= 66
-    assert counts[False] / count <= 50
+    assert counts[True] / count <= 60
+    assert counts[False] / count <= 49
 
 
 _in_worker: list[str] = []

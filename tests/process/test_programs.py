@@ -247,6 +247,35 @@ def test_workers_are_the_users_that_the_caller_is(
     assert [line.split()[0] for line in said] == ["True"] * changes
 
 
+# The worker is full. So the last calls wait in a list, from which the engine's loop takes them.
+WAITING: Final = """
+import os
+from pmap import papply
+ask = papply.using(processes=1, start_method={method!r}).async_
+def who(path=None):
+    if path is not None:
+        open("begun", "w").close()
+        while not os.path.exists(path):
+            pass
+    return os.getresuid(), os.getpid()
+first = [ask(who, "go")] + [ask(who) for _ in range(100)]
+while not os.path.exists("begun"):
+    pass
+os.setresuid(65534, 0, 0)
+last = [ask(who) for _ in range(100)]
+open("go", "w").close()
+before, after = [one.get() for one in first], [one.get() for one in last]
+print({{user for user, _ in after}} == {{os.getresuid()}}, before[0] not in after, flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root may")
+def test_calls_that_wait_for_a_worker_run_as_the_user_that_asked(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    assert run_script(tmp_path, WAITING.format(method=start_method)) == ["True True"]
+
+
 # Imported before: another user may not be able to read this Python's library.
 STRANGERS: Final = """
 import multiprocessing.pool, os, sys, time, traceback

@@ -138,9 +138,14 @@ class Poller(Generic[Source]):
             self._wakers[0].recv(4096)
 
     def has_lost_descriptors(self) -> bool:
-        """Return whether the program has closed descriptors of this poller."""
-        (one, first), (other, second) = self._marks
-        return mark_of(one) != first or mark_of(other) != second
+        """Return whether the program has closed descriptors of this poller.
+
+        Only the socket into which `wake` writes is looked at, because this is done for each call. A
+        program that closes descriptors which it has not opened, as a daemon does, closes all of
+        them.
+        """
+        end, mark = self._marks[1]
+        return mark_of(end) != mark
 
     def close(self) -> None:
         """Close the poller's descriptors, and forget what it watches."""

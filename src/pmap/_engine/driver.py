@@ -409,8 +409,7 @@ class Driver:
                 # it.
                 self.renew()
             try:
-                if self.backend.is_outdated(self._state.singles.specs.pack(job, sent_names)):
-                    self.renew()
+                self._state.singles.specs.pack(job, sent_names)
             except BaseException as error:
                 # Pickling the function runs the user's code, which may raise anything.
                 self._refuse(job, error)

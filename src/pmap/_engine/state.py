@@ -185,6 +185,7 @@ class EngineState:
     def _submit_asked(self) -> None:
         closed = self.closed if self.scheduler.closed else ""
         for event in self.singles.submitted(closed):
+            self._renew_if_outdated(self.jobs[event.jobs[0]])
             self.handle(event)
         if closed:
             self._obey([])  # the closed pool may have been waiting for jobs that are refused now
@@ -315,11 +316,13 @@ class EngineState:
         self.backend.renew()
         self.handle(e.Renew())
 
-    def tick(self) -> None:
-        """Do what is due by now: cancel the calls whose deadlines have come, and send `Tick`.
+    def _renew_if_outdated(self, job: Job) -> None:
+        """Let all workers be replaced if they lack what this job needs, or have other rights."""
+        if job.spec is not None and self.backend.is_outdated(job.spec):
+            self.renew()
 
-        The calling thread holds the lock.
-        """
+    def tick(self) -> None:
+        """Cancel calls whose deadlines have come, and send `Tick`; this thread holds the lock."""
         for job in self._deadlines.pass_due(time.monotonic()):
             self.handle(e.JobCancelled(job.number, job.call.rules.kill))
         self.handle(e.Tick())
@@ -381,10 +384,7 @@ class EngineState:
             self.backend.kill(worker)
 
     def kill_all(self) -> None:
-        """Kill all workers, unless they are to end by SIGTERM.
-
-        The calling thread holds the lock.
-        """
+        """Kill all workers, unless they are to end by SIGTERM; this thread holds the lock."""
         if self.backend.can_kill and not self.softly:
             for worker in self.scheduler.all_workers():
                 self.backend.kill(worker)
@@ -482,6 +482,7 @@ class EngineState:
             job.run_out_of_time(outcomes.late(job))
             self._hand_over(job)
             return
+        self._renew_if_outdated(job)
         self.jobs[job.number] = job
         self._deadlines.add(job)
         if job.call.trace is not None:

@@ -10,8 +10,10 @@ microsecond and waits for no disk.
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from .._transport.environment import current_directory
+from .._transport.settings import read_locale_by
 
 # After this many calls of `directory_now` this module imports `ctypes`. In so many calls it saves
 # as much time as the import takes.
@@ -44,28 +46,26 @@ def directory_now() -> str | None:
 
 
 def _prepare() -> None:
-    """Set `_read` to the `getcwd` of the C library, in a form that does not release the GIL."""
+    """Read directory and locale by functions of the C library, without releasing the GIL."""
     global _read
     if os.name != "posix" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return
     try:
         import ctypes
 
-        getcwd = ctypes.PyDLL(None).getcwd
+        library = ctypes.PyDLL(None)
+        getcwd, setlocale = library.getcwd, library.setlocale
     except (
         ImportError,
         OSError,
         AttributeError,
     ):  # this Python has no `ctypes`, or is linked statically
         return
-    getcwd.argtypes = ctypes.c_char_p, ctypes.c_size_t
-    getcwd.restype = ctypes.c_char_p
+    getcwd.restype = setlocale.restype = ctypes.c_char_p
     # All threads share the buffer. The caller of `getcwd` holds the interpreter's lock until ctypes
     # has copied the path, so no other thread writes into the buffer meanwhile.
+    #
+    # The arguments are converted here once: with `argtypes`, each call would convert them.
     buffer = ctypes.create_string_buffer(_SIZE)
-
-    def read() -> bytes | None:
-        path: bytes | None = getcwd(buffer, _SIZE)
-        return path
-
-    _read = read
+    _read = partial(getcwd, ctypes.byref(buffer), ctypes.c_size_t(_SIZE))
+    read_locale_by(setlocale)

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from _thread import allocate_lock, get_ident, start_new_thread
     from collections import deque
     from contextvars import Context, ContextVar
+    from functools import partial
     from threading import RLock, local
 else:
     try:
         import _signal as signal
         from _collections import deque
         from _contextvars import Context, ContextVar
+        from _functools import partial
         from _socket import SOL_SOCKET, socket
         from _thread import RLock, allocate_lock, get_ident, start_new_thread
         from _thread import _local as local
@@ -39,6 +41,7 @@ else:
         from _thread import allocate_lock, get_ident, start_new_thread
         from collections import deque
         from contextvars import Context, ContextVar
+        from functools import partial
         from socket import SOL_SOCKET, socket
         from threading import RLock, local
     try:
@@ -65,6 +68,7 @@ __all__ = [
     "deque",
     "get_ident",
     "local",
+    "partial",
     "receive_with_fds",
     "send_with_fds",
     "signal",

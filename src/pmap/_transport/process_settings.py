@@ -12,6 +12,7 @@ import os
 import sys
 
 from . import process_role
+from .light_stdlib import partial
 
 TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # Those limits of the operating system that count as settings here. RLIMIT_CPU is left out: it
 # limits the processor time of one process, and a worker may have used more than its caller.
 _LIMITS = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
+# The settings that are attributes of the module `sys`.
+_OF_SYS = ("argv", "dont_write_bytecode", "pycache_prefix", "tracebacklimit")
 # Functions that return a setting and take little time, by the names of their modules. `_dialects`
 # is the dict of the registered dialects.
 _PROBES = {
@@ -82,8 +85,6 @@ _probes: tuple[list[Callable[[], object]], int, object] = [], -1, None
 # What the functions in `_probes` returned last, and the settings that were read afterwards.
 _last: tuple[list[object], Values] | None = None
 _sys_names = vars(sys)
-_HAS_PRIORITY = hasattr(os, "getpriority")
-_HAS_AFFINITY = hasattr(os, "sched_getaffinity")
 
 
 def read_process_settings() -> Values:
@@ -102,39 +103,43 @@ def read_process_settings() -> Values:
     if _probes[1] != len(modules) or _probes[2] != latest:
         _choose_probes(len(modules), latest)
     seen: list[object] = [probe() for probe in _probes[0]]
-    # `sys.tracebacklimit` seldom exists, and `getattr` for a missing attribute would take longer
-    # than all else here.
-    seen += sys.dont_write_bytecode, sys.pycache_prefix, _sys_names.get("tracebacklimit")
-    context: Any = modules.get("multiprocessing.context")
-    if context is not None:
-        seen.append(getattr(getattr(context, "_default_context", None), "_actual_context", None))
-    system: Any = modules.get("resource")
-    if system is not None:
-        seen += [system.getrlimit(getattr(system, name)) for name in _LIMITS]
-    if _HAS_PRIORITY:
-        seen.append(os.getpriority(os.PRIO_PROCESS, 0))
-    if _HAS_AFFINITY:
-        seen.append(os.sched_getaffinity(0))
-    argv = _sys_names.get("argv")
-    seen.append(argv)
     if _last is None or seen != _last[0]:
-        if isinstance(argv, list):
-            seen[-1] = sys.argv[:]  # a copy, as the program may change `sys.argv` in place
+        # A copy of the list `sys.argv` is kept, as the program may change the list in place.
+        seen = [each[:] if type(each) is list else each for each in seen]
         _last = seen, _read_all()
     return _last[1]
 
 
 def _choose_probes(count: int, latest: object) -> None:
-    """Choose the functions without arguments whose results show that a setting has changed."""
+    """Choose the functions that return another value as soon as a setting has changed.
+
+    They take no argument and little time.
+    """
     global _probes
-    found: list[Callable[[], object]] = [sys.getswitchinterval]
+    found: list[Callable[[], object]] = [
+        sys.getswitchinterval,
+        # `sys.tracebacklimit` seldom exists, and `getattr` for a missing attribute would take
+        # longer than all else here.
+        *[partial(_sys_names.get, name) for name in _OF_SYS],
+    ]
     if hasattr(sys, "get_coroutine_origin_tracking_depth"):
         found.append(sys.get_coroutine_origin_tracking_depth)
+    if hasattr(os, "getpriority"):
+        found.append(partial(os.getpriority, os.PRIO_PROCESS, 0))
+    if hasattr(os, "sched_getaffinity"):
+        found.append(partial(os.sched_getaffinity, 0))
     for module, names in _PROBES.items():
         functions: Any = sys.modules.get(module)
         if functions is not None:
             probes = [_found(functions, name) for name in names]
             found += [probe for probe in probes if probe is not None]
+    context: Any = _found(sys.modules.get("multiprocessing.context"), "_default_context")
+    if context is not None:
+        found.append(partial(getattr, context, "_actual_context", None))
+    system: Any = sys.modules.get("resource")
+    if system is not None:
+        limits = [getattr(system, name, None) for name in _LIMITS]
+        found += [partial(system.getrlimit, limit) for limit in limits if limit is not None]
     _probes = found, count, latest
 
 

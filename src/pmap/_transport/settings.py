@@ -12,10 +12,12 @@ import sys
 import time
 
 from . import process_role
+from .light_stdlib import partial
 from .process_settings import read_process_settings
 
 TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from locale import LC_ALL, setlocale
     from threading import active_count as count_threads
     from typing import Any, TypeAlias
@@ -152,11 +154,34 @@ def _umask() -> int | None:
     return _last_umask
 
 
+# Returns the locale as the C library names it, in bytes; None: the library is not in use here.
+# Python's `setlocale` takes twice as long, because it makes a text of these bytes at each call.
+_read_locale: Callable[[], bytes | None] | None = None
+_last_locale: tuple[bytes | None, str | None] = None, None  # what was read last, and as a text
+
+
+def read_locale_by(function: Callable[[int, None], bytes | None]) -> None:
+    """Read the locale by the `setlocale` of the C library from now on."""
+    global _read_locale
+    _read_locale = partial(function, LC_ALL, None)
+
+
 def _locale() -> str | None:
+    global _last_locale
+    read = _read_locale
+    name = None if read is None else read()
+    # `_last_locale` is read only once here, because another thread may change it.
+    last = _last_locale
+    if name is not None and name == last[0]:
+        return last[1]
     try:
-        return setlocale(LC_ALL, None)
+        locale = setlocale(LC_ALL, None)
     except Exception:
-        return None  # Python cannot read a locale that code in C has set
+        locale = None  # Python cannot read a locale that code in C has set
+    # Another thread may have changed the locale between the two reads, so there is a third.
+    if read is not None and name == read():
+        _last_locale = name, locale
+    return locale
 
 
 def default_filters() -> tuple[Filter, ...]:
