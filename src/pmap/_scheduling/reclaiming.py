@@ -29,7 +29,6 @@ class Reclaiming:
     """
 
     def __init__(self, workers: Workers, prefetch: Prefetch, answer: Answer) -> None:
-        """Make the object; there is no worker yet from which items could be taken back."""
         self._workers = workers
         self._prefetch = prefetch
         self._answer = answer
