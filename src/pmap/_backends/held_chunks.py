@@ -49,12 +49,10 @@ class HeldChunks:
     )
 
     def __init__(self, number: int, journal: ResultJournal | None) -> None:
-        """Make the object; the worker has no chunks yet.
+        """Begin without chunks, for the worker `number`.
 
-        Args:
-            number: the number of the worker.
-            journal: the memory that the worker shares with the caller, and in which it notes each
-                result; None if there is none.
+        `journal`: the memory that the worker shares with the caller, and in which it notes each
+        result; None if there is none.
         """
         self._number = number
         self._journal = journal

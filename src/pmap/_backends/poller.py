@@ -71,7 +71,7 @@ class Poller(Generic[Source]):
             # theirs.
             self._marks = [(end, mark_of(end)) for end in self._wakers]
             self._watch(Watched(self._wakers[0], None))
-            self.quiet()  # nobody waits yet
+            self.quiet()  # `poll` has to find no wake-up before `wake` is called
         except BaseException:
             self._kernel.close()
             raise
@@ -134,7 +134,8 @@ class Poller(Generic[Source]):
 
     def quiet(self) -> None:
         """Use up all calls of `wake` so far: the next `poll` waits again."""
-        with suppress(OSError):  # another thread has read the bytes that `wake` has written
+        # OSError: another thread has already read the bytes that `wake` wrote, so none are left
+        with suppress(OSError):
             self._wakers[0].recv(4096)
 
     def has_lost_descriptors(self) -> bool:

@@ -10,7 +10,8 @@ def small_file() -> int:
     If the system has no files in memory, the file is a deleted one on the disk. As long as a
     process has mapped so small a file, the kernel keeps its pages in memory.
     """
-    if sys.platform == "win32":  # Windows does not delete a file that is open
+    # Windows cannot delete a file that is open, so no file without a name can be made
+    if sys.platform == "win32":
         return -1
     if hasattr(os, "memfd_create"):
         try:

@@ -102,7 +102,8 @@ class Template:
     def _send(self, what: int, number: int, fd: int) -> None:
         if sys.platform != "linux":
             key = _SCRIPT if what == protocol.IMPORT else number
-            with contextlib.suppress(OSError):  # no descriptor is left for a copy
+            # OSError: this process has no descriptor left for the copy of the socket
+            with contextlib.suppress(OSError):
                 self._on_the_way[key] = os.dup(fd)
         send_with_fds(self.sock, protocol.make_request(what, number), [fd])
 

@@ -226,7 +226,8 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         state.end_after_chunks()
         try:
             state.item.pop()
-        except IndexError:  # the thread was first: the item has ended in time
+        # the worker's thread was faster than `abort`: the item has ended in time
+        except IndexError:
             return
         state.left = True
         self._tell(self._happened, WorkerEnded(worker, begun=1, stack=_stack_of(state.thread)))
@@ -306,7 +307,7 @@ def _take(state: _Thread, present: list[float]) -> bool:
     try:
         present.pop()
     except IndexError:
-        state.left = True  # `abort` may not have set `left` yet
+        state.left = True  # `abort`, in another thread, sets this attribute, too, but maybe later
         return False
     return True
 

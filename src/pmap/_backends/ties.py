@@ -62,7 +62,8 @@ def ties() -> Ties:
     process: Any = sys.modules.get("multiprocessing.process")
     current = getattr(process, "_current_process", None)
     if current is None:
-        return NO_TIES  # without `multiprocessing` in the program there is nothing to share
+        # the program has not imported `multiprocessing`, so workers need to know nothing of it
+        return NO_TIES
     key: bytes | None = current._config.get("authkey")
     fd = _tracker()
     if not _last.are(key, fd):

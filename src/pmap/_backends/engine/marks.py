@@ -40,7 +40,7 @@ def mark(path: str, future: "Future[Any]") -> None:
         if not _made:
             atexit.register(_remove_all)
         _made.add(path)
-        # If the future is done by now, it calls `_remove` at once.
+        # If the task is done already, `add_done_callback` itself calls `_remove`.
         future.add_done_callback(partial(_remove, path))
 
 

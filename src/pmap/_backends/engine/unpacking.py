@@ -26,13 +26,13 @@ class Unpacking:
     __name__ = "pmap"  # some engines show this as the name of a task
 
     def __init__(self, text: str, given: tuple[str, str, str, tuple[int, int], int, int]) -> None:
-        """Keep the arguments.
+        """Keep what a node needs to run the tasks of a call.
 
         Args:
             text: the text of this module.
-            given: what identifies the content of the archive with the packages; the module and the
-                name of the function that runs a task; the caller's version of Python; and the kinds
-                of two answers: the node needs the archive, and no worker could be started.
+            given: the text that identifies the archive of packages; module and name of the function
+                that runs a task; the caller's version of Python; and the kinds of two answers, one
+                for a node without the archive, one for a node on which no worker could be started.
         """
         self.text = text
         self.given = given
@@ -60,7 +60,9 @@ class Unpacking:
             if folder not in sys.path:
                 sys.path.insert(0, folder)
             run = getattr(import_module(module), name)
-        except Exception as error:  # the folder cannot be written, or another package is in the way
+        # the folder cannot be written, or this process has imported another package of the same
+        # name
+        except Exception as error:
             return _answer(unstarted, f"what was shipped cannot be used: {error!r}")
         answer: bytes = run(task, spec, folder)
         return answer
