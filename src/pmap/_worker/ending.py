@@ -38,6 +38,7 @@ def run_exit_callbacks() -> None:
         given._run_exitfuncs()
         if threads is not None and waits:
             threads._shutdown()
-    except BaseException:  # whatever the functions raise, the process ends
+    # whatever the registered functions raise, the process goes on with its end
+    except BaseException:
         pass
     end_after(0)

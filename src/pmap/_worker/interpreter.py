@@ -60,7 +60,8 @@ def _own_variables() -> None:
     def note(*_: object) -> None:
         traces.append(SET_VARIABLE)
 
-    functions: Any = os  # a type checker refuses to give functions of a module other signatures
+    # the type is `Any`, because the new functions have other signatures than those of `os`
+    functions: Any = os
     functions.putenv = functions.unsetenv = note
 
 

@@ -49,7 +49,7 @@ class Relay:
     """Runs items of a chunk in an inner worker, which calls the `Relay` with one item at a time."""
 
     def __init__(self, chunk: bytes, key: bytes, spec: Spec, start: int, pickled: bool) -> None:
-        """Make the object; nothing is loaded yet.
+        """Keep what the items need; the function is not loaded yet.
 
         Args:
             chunk: bytes that identify this chunk among all others.
@@ -143,5 +143,5 @@ def _loaded(key: bytes, spec: Spec) -> Callable[[object], object]:
     return received.load()
 
 
-# Stands for the environment of a call, which the inner worker has applied already.
+# Takes the place of a call's environment where none is needed: the inner worker has applied it.
 _NOWHERE: Final[Any] = None

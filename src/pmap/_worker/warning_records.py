@@ -43,7 +43,7 @@ class Warned:
         about = shown.category, shown.filename, shown.lineno
         try:
             data = dumps((shown.message, *about))
-        except Exception:  # the warning cannot be pickled, because of its class
+        except Exception:  # a warning of a class of the program may be impossible to pickle
             text, known = str(shown.message), _known(shown.category)
             data = dumps((known(text), known, *about[1:]))
         self.has_to_do = True

@@ -252,7 +252,7 @@ class Worker:
         function(*args)
 
     def _is_done(self, begin: Callable[[], object]) -> bool:
-        """Call `begin`, a step of the worker's start; return whether the step succeeded.
+        """Call `begin`, a step of the worker's start; return whether it succeeded.
 
         If `begin` raises an exception, tell the caller.
         """
@@ -487,7 +487,7 @@ class Worker:
         try:
             data = frame(message)
         except ValueError:  # `marshal` cannot write results of this size
-            assert isinstance(results, list)  # `marshal` can write any typed array
+            assert isinstance(results, list)  # a typed array is never too large for `marshal`
 
             def make(entries: list[Entry]) -> Results:
                 return RESULTS, serial, entries, last, elapsed, replace, gone, *times
