@@ -108,7 +108,7 @@ def _fill(error: BaseException, state: tuple[dict[str, object], dict[str, object
         # The built-in base class manages some attributes itself, as ImportError does with `name`.
         if name in vars(native):
             native.__setattr__(error, name, value)
-        else:  # the exception's own `__setattr__`, which may refuse, is not called
+        else:  # sets the attribute without the class's own `__setattr__`, which may refuse
             error.__dict__[name] = value
     for name, value in slots.items():
         object.__setattr__(error, name, value)

@@ -57,7 +57,7 @@ _WORDS = 10
 _AT, _SENT, _HOW, _COUNT, _MARK, _SINCE, _HALT, _BACK, _TAKEN, _KEEP = range(_WORDS)
 _NOTHING, _RECORDS, _INTS, _FLOATS = range(4)
 _START = 8 * _WORDS
-# Instead of a number of items, this value in AT or KEEP means all items of the chunk.
+# In a word of the journal that has a number of items, this value means all items of the chunk.
 _ALL = (1 << 32) - 1
 # The worker writes this value into the word HALT if it ends itself because it took too much memory.
 _OVERSIZE = 2
@@ -144,7 +144,8 @@ class ResultJournal:
             _fence()
             back = head[_BACK]
             if head[_HALT]:
-                head[_AT] = before  # the items have not begun, so AT gets its earlier value again
+                # the items do not begin after all, so the journal says again what it said before
+                head[_AT] = before
                 # Wait until the caller either ends this process or lets this process go on.
                 while head[_HALT]:
                     sleep(0.001)
@@ -236,7 +237,7 @@ class ResultJournal:
         return None
 
     def release(self) -> None:
-        """Clear HALT, so that a waiting worker goes on with the items that it still has."""
+        """Let a worker that waits in the method `turn` go on with the items that it still has."""
         self._head[_HALT] = 0
 
     def reclaim(self, last: int) -> tuple[int, int | None]:
@@ -400,7 +401,7 @@ def receive_journal(
 
 
 def _is_in(serial: int, back: int) -> bool:
-    """Return whether `back`, a value of BACK, takes back the chunk with the number `serial`."""
+    """Return whether the caller's request `back` takes back the chunk with the number `serial`."""
     return back >> 32 < serial <= back & _ALL
 
 

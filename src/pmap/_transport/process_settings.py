@@ -97,7 +97,8 @@ def read_process_settings() -> Values:
     modules = sys.modules
     try:
         latest = next(reversed(modules), None)
-    except RuntimeError:  # another thread has added a module between `reversed` and `next`
+    # RuntimeError: another thread imports a module at this moment, so `sys.modules` changes
+    except RuntimeError:
         latest = None
     if _probes[1] != len(modules) or _probes[2] != latest:
         _choose_probes(len(modules), latest)
@@ -119,7 +120,8 @@ def read_process_settings() -> Values:
     seen.append(argv)
     if _last is None or seen != _last[0]:
         if isinstance(argv, list):
-            seen[-1] = sys.argv[:]  # a copy, as the program may change `sys.argv` in place
+            # a copy is compared next time, because the program may change `sys.argv` in place
+            seen[-1] = sys.argv[:]
         _last = seen, _read_all()
     return _last[1]
 
@@ -274,7 +276,7 @@ _USUAL_DIALECTS = (
 def _dialects() -> tuple[Any, ...]:
     csv = _of("_csv")
     given = [(name, csv.get_dialect(name)) for name in sorted(csv.list_dialects(), key=str)]
-    # The name of a dialect may be of a class of its own, which could not travel.
+    # A dialect whose name is of a subclass of str is left out: the class could not be sent.
     return tuple(
         [
             (name, tuple([getattr(dialect, each) for each in _OF_A_DIALECT]))
@@ -313,7 +315,7 @@ _USUAL_DECIMALS = (
 
 def _decimals() -> tuple[Any, ...] | EllipsisType:
     given = getattr(_of("decimal"), "DefaultContext", None)
-    if given is None:  # another thread is importing the module
+    if given is None:  # another thread is importing `decimal`, which is not complete yet
         return ...
     traps = sorted([signal.__name__ for signal, on in given.traps.items() if on])
     return *[getattr(given, name) for name in _OF_DECIMALS], tuple(traps)

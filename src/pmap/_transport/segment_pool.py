@@ -39,7 +39,6 @@ class FreeSegments:
     """
 
     def __init__(self) -> None:
-        """Make the object; there are no free segments (pieces of shared memory) yet."""
         self._free: list[Segment] = []
 
     @property
@@ -92,7 +91,7 @@ class LentSegments:
     """
 
     def __init__(self, free_segments: FreeSegments, room: int, most: int) -> None:
-        """Make the object; no segment is lent yet.
+        """Begin without lent segments.
 
         Args:
             free_segments: where segments come from and go back to; the segments lent to other

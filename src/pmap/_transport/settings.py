@@ -136,7 +136,9 @@ def _umask() -> int | None:
     """Return this process's umask; None where the umask cannot be read."""
     global _last_umask
     if process_role.shares_process:
-        return None  # other threads of the process, which are not counted here, may create files
+        # the process also has threads of the caller, which are not counted here and may create
+        # files
+        return None
     # The umask can be read only by setting it to another value for a moment, in which no other
     # thread must create a file. If other threads run, this function returns what the umask was when
     # no other thread ran, or what the kernel said at the first call.

@@ -345,7 +345,10 @@ def set_methods(
 
 
 def _set_attributes(cls: type, attributes: _Attributes, new: bool) -> object:
-    """Set the attributes that are newer than those here, but return ``__abstractmethods__``."""
+    """Set those attributes of a class that are newer than the ones that the class has here.
+
+    ``__abstractmethods__`` is not set, but returned.
+    """
     arrived = _arrived.get(cls)
     missing: object = _unset
     if arrived is None:
@@ -354,7 +357,7 @@ def _set_attributes(cls: type, attributes: _Attributes, new: bool) -> object:
         return missing
     for name, (serial, value) in attributes.items():
         if name in arrived and arrived[name] >= serial:
-            continue  # the value that arrives is no newer than the value here
+            continue  # the class here has this value of the attribute, or a newer one
         arrived[name] = serial
         if name == "__abstractmethods__":
             missing = value

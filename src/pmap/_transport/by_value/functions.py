@@ -64,7 +64,7 @@ def fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
         _fill_inherited(function, slots, attributes)
         return
     function.__dict__.update(attributes)
-    # `own` has the globals of the function if no module has these globals; otherwise it is empty.
+    # `own` has globals only if the function's globals belong to no module.
     if own:
         function.__globals__.update(own)
     for name, value in slots.items():

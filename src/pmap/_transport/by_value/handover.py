@@ -135,7 +135,8 @@ def _by_the_library(role: Role, given: Any, home: str, reducer: Callable[[Any], 
         # The object is a `functools.partial` or a method, which pickle itself can write.
         return None
     if home == "sharedctypes" and not hasattr(given, "_wrapper"):
-        return None  # an object of ctypes that is not in shared memory
+        # of the objects of ctypes, `multiprocessing` pickles only those in shared memory
+        return None
     same = role.identity(given)
     if same is not None:
         return same

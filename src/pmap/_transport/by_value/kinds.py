@@ -31,8 +31,8 @@ else:
     Method = object
 
 _Cached = type(functools.lru_cache(lambda: None))
-# Names of types of which pickle writes an object as a name only. A process that cannot import the
-# object's module cannot use the name. Each object has an attribute with the name of its module.
+# Names of types for whose objects pickle writes only a name, which is of no use to a process that
+# cannot import the object's module. Each object has an attribute with the name of its module.
 _NAMED = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType")
 
 
@@ -114,10 +114,10 @@ def make_partial_method(function: Any, arguments: tuple[Any, ...], named: dict[s
 
 
 def _decorating(_: Role, given: Any, kind: type) -> Any:
-    """Return what pickle is to write for what a function under ``contextmanager`` returns.
+    """Return what pickle is to write for a context manager that ``contextmanager`` has made.
 
-    Such an object decorates functions, too: for each call it makes a generator anew, from its
-    function and arguments, which it drops when it is entered.
+    Such an object also decorates functions: for each call of the function it makes a new generator,
+    from its function and arguments, which it drops when it is entered.
     """
     if not hasattr(given, "func"):
         return None

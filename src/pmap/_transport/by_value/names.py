@@ -80,7 +80,8 @@ class Needs(CallNames):
                 if self.sent_names.inherits:
                     return arriving.at_home, (where.number, where.name, name)
                 raise UnsentNameError(name, known.unsent)
-        # The name has another value now, or the object was sent under another name.
+        # The name does not have this object as its value now, but workers may have the object under
+        # another name.
         return self.reference(obj)
 
     def reference(self, obj: object) -> Any:
@@ -188,10 +189,12 @@ class Needs(CallNames):
                 if is_restless(error.why) and tries < MOST_TRIES:
                     continue
                 if light:
-                    # Cloudpickle pickles the value, or raises an error that says why it cannot.
+                    # The light pickler has failed. Cloudpickle pickles the value, or raises an
+                    # error that says why it cannot.
                     light = False
                 elif not careful:
-                    # Only now are attributes of classes left out if they cannot be pickled.
+                    # The other ways to pickle the values have failed. So attributes of classes that
+                    # cannot be pickled are left out now.
                     careful = True
                 else:
                     unsent[error.key] = error.why

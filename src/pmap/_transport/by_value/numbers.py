@@ -11,7 +11,8 @@ from itertools import count
 
 from .. import process_role
 
-OLDEST = float("-inf")  # lower than all numbers that `Numbers` gives
+# the serial number of what counts as older than anything with a number of `Numbers`
+OLDEST = float("-inf")
 # How many numbers are reserved for the workers of one depth of nesting.
 _FOR_EACH = 1 << 40
 
@@ -20,7 +21,7 @@ class Numbers:
     """Rising numbers that this process's caller, and the caller of that caller, never use."""
 
     def __init__(self, step: int = _FOR_EACH) -> None:
-        """Make the object; its first number is 1 in the program's process.
+        """Begin with the number 1 in the program's process.
 
         Workers begin at higher numbers: `step` higher for each level of nested pools.
         """

@@ -106,7 +106,7 @@ class Role:
         return None
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
-        """Record that a function or class in the pickle looks up the names `names` in `space`.
+        """Record that a function or class in the pickle looks up `names` in its globals, `space`.
 
         `strict`: if the value of such a name cannot be pickled, the call fails.
         """

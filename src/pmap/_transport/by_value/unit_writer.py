@@ -110,7 +110,7 @@ class UnitWriter(NamesRole):
         return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
 
     def _pass_on_needs(self) -> None:
-        """Add the names that a value needs to those of functions and classes pickled inside it."""
+        """Let functions and classes that are pickled inside a value need what the value needs."""
         growing = True
         while growing:
             growing = False
@@ -122,7 +122,8 @@ class UnitWriter(NamesRole):
 
     def _earlier_values(self) -> dict[int, tuple[int, object]]:
         """Return a pickler's memo that has earlier values, so that pickles may refer to them."""
-        # An object with two names counts once, because the receiver numbers the objects like that.
+        # An object that is the value of two names is listed once, as in the receiver's list: the
+        # numbers in the memo are places in this list.
         shared = [*{id(value): (known, value) for known, value in self._needs.common()}.values()]
         for known, _ in shared:
             self.unit.primed.append(known.version)
@@ -214,7 +215,8 @@ class UnitWriter(NamesRole):
         made = self.made.get(key)
         if made is not None and self._goes_apart(made):
             return arriving.definition, (made.version,)
-        if made is not None:  # the object is pickled in full here
+        # the object is the value of a name, and is now pickled for the first time, in full
+        if made is not None:
             self._inside.append((made, self._at))
             return None
         known = self._needs.names.get(key)
