@@ -92,7 +92,7 @@ class StreamJob(Job):
                 values[offset] = self.failure(start + offset, error)
                 self.count_failure()
             elif not self.call.rules.collect:
-                self.fail(start + offset, error)  # the first failed item ends the call
+                self.fail(start + offset, error)  # a failed item ends the call
             else:
                 self.count_failure()
         if self._as_values:
