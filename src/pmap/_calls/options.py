@@ -541,7 +541,7 @@ def merge(
             if name in _WORKER:
                 raise OptionError(name, value, f"the given pool has already decided {name}")
     if merged.worker.backend == "interpreters":
-        from . import interpreter_options  # the module is imported only for this backend
+        from . import interpreter_options  # only a call on interpreters imports this module
 
         interpreter_options.check(in_force(merged))
     of_engines = merged.worker.inner_worker is not None or bool(merged.worker.ship)
