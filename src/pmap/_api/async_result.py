@@ -217,12 +217,14 @@ class AsyncResult(Generic[R_co]):
 
     @property
     def _chunksize(self) -> int:
-        return 1  # programs compute `_number_left` times this; `_number_left` counts single items
+        # old programs multiply `_number_left` by this; here `_number_left` counts single items
+        return 1
 
     @property
     def _job(self) -> int | None:
         number: int | None = getattr(self._pending, "number", None)
-        return number  # the dict `Pool._cache`, which is private, has the call under this key
+        # old programs look for the call in the private dict `Pool._cache`, under this number
+        return number
 
     if not TYPE_CHECKING:
 

@@ -477,5 +477,6 @@ def _finish_all() -> None:
 _register = getattr(threading, "_register_atexit", atexit.register)
 try:
     _register(_finish_all)
-except RuntimeError:  # the interpreter is ending and takes no more functions
+# the interpreter is ending, so no function can be registered for its end any more
+except RuntimeError:
     note_end_of_program()

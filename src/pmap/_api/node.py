@@ -100,7 +100,7 @@ def _spec_of(task: wire.Task, shared: bytes | None) -> wire.TaskSpec | None:
 def _unstarted(reason: str, cause: BaseException | None) -> bytes:
     try:
         data = None if cause is None else pickle.dumps(cause)
-    except Exception:  # the exception is the user's, and cannot be pickled
+    except Exception:  # an exception of the user's initializer may be impossible to pickle
         data = None
     host = wire.host_name()
     return wire.packed_answer(wire.Answer(wire.UNSTARTED, host, reason=reason, cause=data))
@@ -159,7 +159,7 @@ def _run_inside(
         stop=stop,
         timeout=spec.timeout,
         logs=spec.logs,
-        trace_as_text=True,  # the caller gets the stack of a lost worker as a text
+        trace_as_text=True,  # the stack of a lost worker is sent to the caller as a text
     )
     environment = wire.on_the_node(spec.environment, spec.host, shipped)
     elsewhere = Elsewhere(environment)
@@ -232,7 +232,8 @@ def _relayed(entry: Any) -> Any:
         return wire.LOST, error.pid, error.exitcode, error.reason, error.begun, stack
     if isinstance(error, TaskTimeout):
         return wire.LATE, error.stack, None
-    if isinstance(error, PmapError):  # the failure is one of pmap, and not of the item
+    # the failure comes from pmap (a lost worker, say), and not from the user's function
+    if isinstance(error, PmapError):
         raise error
     return entry
 

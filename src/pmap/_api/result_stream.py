@@ -68,7 +68,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     cancelled task).
     """
 
-    if not TYPE_CHECKING:  # only type checkers read `__init__` here
+    # at run time `__new__` makes the stream; type checkers read the signature of `__init__`
+    if not TYPE_CHECKING:
 
         def __new__(cls, driver: "Driver", streamed: Streamed, **_: object) -> Self:
             # Only a stream whose input has a length is of a class with `__len__`: code may look for
@@ -141,7 +142,9 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         try:
             return self._ready.pop()
         except IndexError:
-            pass  # `next` is called further below, so that its errors have no `__context__`
+            # the result is computed below, outside of this `except`, so its errors get no
+            # `__context__`
+            pass
         try:
             return self.next()
         except StopIteration:
@@ -502,7 +505,9 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             try:
                 while not (self._state >= CLOSED or self._stream_job.over or source.ended):
                     self._submit(source.read(1 << 12))
-            except BaseException:  # the items just read would be lost, so the stream is closed
+            # the items just read have not reached the pool, so the stream cannot go on, and is
+            # closed
+            except BaseException:
                 self.drop()
                 raise
             finally:
@@ -571,7 +576,7 @@ class _SizedStream(ResultStream[R_co]):
 
     def __len__(self) -> int:
         left = self._left_to_take()
-        if left is None:  # the input told a length before, and does so no longer
+        if left is None:  # the input had a length when the stream was made, and has none any more
             raise TypeError(f"{self!r} has no length: its input has none")
         return left
 

@@ -243,7 +243,8 @@ def submit_with(taker: tuple[Driver, bool], call: Call) -> Job:
     driver, ours = taker
     job = driver.submit(call)
     if ours:
-        driver.close()  # a closed driver takes no new calls, but finishes those it has
+        # the driver serves this call only: closed, it finishes this call and takes no others
+        driver.close()
     return job
 
 
