@@ -84,7 +84,8 @@ class _First:
             self.consumed += len(taken)
         self._read += len(taken)
         if len(taken) < count and self._read < MOST:
-            self.length = self._read  # the input has ended, which tells its length
+            # the input has ended, so the number of items read is its length
+            self.length = self._read
         return taken
 
 
