@@ -144,7 +144,8 @@ class Frozen:
     It is like a frozen dataclass, but to import `dataclasses` takes half as long as to import pmap.
     """
 
-    _names: ClassVar[tuple[str, ...]]  # the names of the fields, in order
+    # the names of the fields, in the order of the constructor's arguments
+    _names: ClassVar[tuple[str, ...]]
 
     def _fields(self) -> tuple[object, ...]:
         return tuple([getattr(self, name) for name in self._names])
