@@ -437,7 +437,7 @@ class Driver:
             self._leadership.ensure_leader()
 
     def finished_ahead(self, job: Job) -> int:
-        """Return how many items of a job are done without a result here yet; maybe too few."""
+        """Return how many items of a job have ended whose results are not here: a lower bound."""
         return self.backend.finished_ahead(job.number)
 
     def withdraw(self, job: Job) -> bool:
