@@ -68,7 +68,7 @@ class Lifeline:
                 os.close(end)
 
     def __del__(self) -> None:
-        # If the start of a process has failed, no other code closes the pipe; this does.
+        # If the start of a process has failed, only this method closes the pipe.
         self.close()
 
 

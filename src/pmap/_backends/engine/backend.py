@@ -211,8 +211,8 @@ class EngineBackend(Backend[deque[_Done]]):
         slot = self._slots[worker]
         slot.sent = sent = _Sent(work, start, stop)
         # There are more slots than the engine has workers (see `slots_of`), so a chunk may wait for
-        # a worker. This time does not count as overhead: it would make chunks longer, and so
-        # itself.
+        # a worker. The waiting time does not count as overhead: if it did, chunks would become
+        # longer, and so would the waiting time.
         sent.waits = 3 * sum([1 for other in self._slots.values() if other.sent]) > 2 * self._limit
         self._submit(worker, slot, sent)
 

@@ -51,7 +51,7 @@ def _remove(path: str, _future: object) -> None:
 
 
 def _remove_all() -> None:
-    """Remove the marks of tasks that outlive this process; their nodes get time to see them."""
+    """Remove the marks of tasks that still run, when nodes have had time to see the marks."""
     if _made:
         time.sleep(2 * STEP)
     for path in [*_made]:
