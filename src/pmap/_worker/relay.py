@@ -33,7 +33,8 @@ SKIPPED: Final[tuple[()]] = ()
 _MOST_KEPT: Final = 8
 
 _kept: dict[bytes, ReceivedSpec] = {}
-# The chunk in which an item has failed, whose later items are not run; or an empty list.
+# A list with the chunk in which an item has failed, and whose later items are not run; or an empty
+# list.
 _stopped: list[bytes] = []
 # Whether the last item of this process had a seed: the list is empty if not.
 _had_seed: list[bool] = []

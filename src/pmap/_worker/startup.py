@@ -151,6 +151,7 @@ def enter_forked(
             _watch_caller(lifeline)
         process_role.in_worker = True
         # If this process was forked from a worker while an item ran, `runs_items` is still true.
+        # This process runs no item yet.
         process_role.runs_items = False
         # Without this, the note FORKED would stay, and this process would be taken for one that an
         # item has forked, and end.

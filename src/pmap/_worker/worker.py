@@ -195,7 +195,7 @@ class Worker:
 
             forks.begin()
         if has_script:
-            # Not all libraries seed their random number generators anew in a forked process.
+            # Not all libraries seed their random generators anew in a fork, so this is done here.
             seed_anew()
         self.release_segments()
         sys.argv[:] = setup.argv
@@ -331,7 +331,7 @@ class Worker:
             spec, units, names = parse_needs(message)
             self._specs[spec].units, self._specs[spec].names = units, names
         elif kind == DISCARD:
-            # All chunks that the caller had sent before this message have had their turn by now.
+            # The worker has passed all chunks that came before this message, so forget its numbers.
             self._discarded.difference_update(parse_discard(message))
         elif kind == FORGET:
             arriving.forget(parse_forget(message))
