@@ -105,7 +105,8 @@ def _fill(error: BaseException, state: tuple[dict[str, object], dict[str, object
     fields, slots = state
     native = _native(type(error))
     for name, value in fields.items():
-        # The built-in base class manages some attributes itself, as ImportError does with `name`.
+        # Some attributes belong to the built-in base class, as `name` does to ImportError; that
+        # class has to set them.
         if name in vars(native):
             native.__setattr__(error, name, value)
         else:  # sets the attribute without the class's own `__setattr__`, which may refuse

@@ -59,7 +59,8 @@ _NOTHING, _RECORDS, _INTS, _FLOATS = range(4)
 _START = 8 * _WORDS
 # In a word of the journal that has a number of items, this value means all items of the chunk.
 _ALL = (1 << 32) - 1
-# The worker writes this value into the word HALT if it ends itself because it took too much memory.
+# A worker that ends itself because it took too much memory writes this value into the journal's
+# word HALT.
 _OVERSIZE = 2
 
 # How many bytes the result journal has: enough for some thousand small results between messages.
@@ -210,9 +211,9 @@ class ResultJournal:
     # --- what the caller calls -----------------------------------------------------------------
 
     def check_deadline(self, serial: int, limit: float) -> tuple[float, bool] | None:
-        """Return when the last item began, and whether it has run for too long.
+        """Return when the last item began, and whether it has run for `limit` seconds.
 
-        If it has run for `limit` seconds, HALT is set, so that the worker begins no further item.
+        If it has, the journal tells the worker to begin no further item.
 
         Args:
             serial: the number of the first chunk that the worker has.
@@ -225,7 +226,8 @@ class ResultJournal:
         while (at := head[_AT]) >> 32 == serial and at & _ALL:
             since = self._times[_SINCE]
             if head[_AT] != at:
-                # Another item has begun between the two reads, so both words are read again.
+                # Another item has begun while this thread read two words of the journal, so it
+                # reads them again.
                 continue
             if monotonic() - since < limit:
                 return since, False
@@ -255,7 +257,8 @@ class ResultJournal:
                 # The worker has not answered an earlier request yet, and this request extends it.
                 # The worker may run the items that the earlier request left to it, and no others.
                 begun, keep = before >> 32, head[_KEEP]
-                # An earlier request may have taken back chunks beyond `last`.
+                # An earlier request may have taken back chunks beyond `last`; these stay taken
+                # back.
                 last = max(last, before & _ALL)
             else:
                 begun, keep = serial, at & _ALL
@@ -263,17 +266,16 @@ class ResultJournal:
                 return begun, None
             back = begun << 32 | last
             if back != before:
-                # KEEP is written before BACK: the worker reads KEEP as soon as it sees that BACK
-                # has changed.
+                # KEEP says how many items the worker keeps, BACK which chunks are taken back. KEEP
+                # is written first: the worker reads it as soon as it sees that BACK has changed.
                 head[_KEEP] = keep
                 _fence()
-                # One store writes both numbers in BACK, so the worker never reads an old number
-                # together with a new one.
+                # The word BACK of the journal has two numbers. One store writes both, so the worker
+                # never reads an old number together with a new one.
                 head[_BACK] = back
                 _fence()
                 if head[_AT] != at:
-                    # The worker has begun the items after all, so BACK gets its earlier value
-                    # again.
+                    # The worker has begun the items after all, so the request is undone.
                     head[_BACK] = before
                     continue
                 head[_TAKEN] = back
@@ -348,8 +350,8 @@ class ResultJournal:
                 slots.pop()
             array = self._ints if how == _INTS else self._floats
             entries = list(array[: len(slots)])
-        # The worker may die after it has sent results, and before it records in SENT that it has
-        # sent them. So the results that have arrived are skipped here.
+        # The worker may die after it has sent results, and before the journal says that it has. So
+        # the results that have arrived as messages are skipped here.
         entries = entries[max(0, received - sent) :]
         return at & _ALL > received + len(entries), entries
 

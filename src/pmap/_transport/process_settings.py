@@ -189,7 +189,8 @@ def _put(row: _Row, value: Value) -> None:
         pass
 
 
-# Settings of modules that this worker has not imported yet, by the names of the modules.
+# Settings of modules that this worker has not imported yet, by the names of the modules; each is
+# put in place when the module is imported.
 late: dict[str, tuple[_Row, Value]] = {}
 
 
@@ -276,7 +277,8 @@ _USUAL_DIALECTS = (
 def _dialects() -> tuple[Any, ...]:
     csv = _of("_csv")
     given = [(name, csv.get_dialect(name)) for name in sorted(csv.list_dialects(), key=str)]
-    # A dialect whose name is of a subclass of str is left out: the class could not be sent.
+    # A dialect of `csv` whose name is of a subclass of str is left out: that class could not be
+    # sent.
     return tuple(
         [
             (name, tuple([getattr(dialect, each) for each in _OF_A_DIALECT]))
@@ -286,7 +288,7 @@ def _dialects() -> tuple[Any, ...]:
     )
 
 
-# The names of the dialects that the caller had when its dialects were put in place last.
+# The names of the dialects of `csv` that the caller had when they were put in place last.
 _dialects_told: set[str] = set()
 
 
@@ -346,7 +348,7 @@ def _set_limits(limits: tuple[tuple[int, int], ...]) -> None:
 
 def _method() -> str | EllipsisType | None:
     context: Any = getattr(_of("multiprocessing.context"), "_default_context", None)
-    # Another thread may be importing the module, so that the attribute is missing.
+    # Another thread may be importing `multiprocessing.context`, which then lacks the attribute.
     if context is None:
         return ...
     method: str | None = context.get_start_method(allow_none=True)

@@ -69,8 +69,8 @@ find_home: list[Callable[[int], dict[str, Any] | None]] = []
 find_definition: list[Callable[[int], object]] = []
 find_fingerprint: list[Callable[[object], object]] = []
 
-# Modules that this worker has made in place of modules of the caller that it cannot import, by
-# number.
+# Modules that this worker has made in place of those modules of the caller that the worker cannot
+# import, by number.
 _modules: dict[int, ModuleType] = {}
 # The numbers of those modules of the caller that this worker has imported: its script. No other
 # module stands for these.

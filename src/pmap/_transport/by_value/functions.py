@@ -58,7 +58,7 @@ def make_function_alone(
 
 
 def fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
-    """Give a function its attributes; loading `state` has imported the modules in it."""
+    """Give a function its attributes; the modules in `state` were imported when it was loaded."""
     slots, attributes, own, _ = state
     if id(function) in _closures:
         _fill_inherited(function, slots, attributes)

@@ -209,7 +209,7 @@ def _number_of(given: object) -> int | None:
 def next_number() -> int:
     """Return a number above those of all objects now in the registry of `multiprocessing`.
 
-    Later objects have higher ones.
+    Later objects get this number or higher ones.
     """
     util: Any = sys.modules.get("multiprocessing.util")
     return 0 if util is None else next(util._afterfork_counter)

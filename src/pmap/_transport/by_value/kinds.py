@@ -128,20 +128,20 @@ _OF_THE_IMPORT = frozenset({"__builtins__", "__loader__", "__spec__"})
 
 
 def reduce_own_module(given: ModuleType) -> Any:
-    """Return what pickle is to write for a module of a class of the script: class and contents."""
+    """Return what pickle is to write for a module object whose class the script defines."""
     state = {name: value for name, value in given.__dict__.items() if name not in _OF_THE_IMPORT}
     return make_own_module, (type(given), given.__name__), state, None, None, fill_own_module
 
 
 def make_own_module(kind: Any, name: str) -> Any:
-    """Return a module of this class without contents; its class runs no code."""
+    """Return an empty module object of the class `kind`; no code of the class runs."""
     made: ModuleType = kind.__new__(kind)
     ModuleType.__init__(made, name)
     return made
 
 
 def fill_own_module(made: ModuleType, state: dict[str, object]) -> None:
-    """Give a module of a class of the script its contents."""
+    """Give a module object, which `make_own_module` has made, its contents."""
     made.__dict__.update(state)
 
 

@@ -50,9 +50,9 @@ class Needs(CallNames):
 
     def __init__(self, sent_names: SentNames) -> None:
         super().__init__(sent_names)
-        # Only forked workers have some locks in the call's pickles, and only if they were forked
-        # after the lock was made. This is the highest number of such a lock in the registry of
-        # `multiprocessing`; -1: there is none.
+        # Some locks in the call's pickles are known only to workers that were forked after the lock
+        # was made. This is the highest number of such a lock in the registry of `multiprocessing`;
+        # -1: there is none.
         self.newest: int = -1
         # Whether the function of the call is being pickled, and not an item. Objects in an item are
         # always sent as copies: the program may change them between two items.

@@ -11,8 +11,7 @@ from itertools import count
 
 from .. import process_role
 
-# the serial number of what counts as older than anything with a number of `Numbers`
-OLDEST = float("-inf")
+OLDEST = float("-inf")  # lower than each of the `Numbers`: what has it counts as oldest
 # How many numbers are reserved for the workers of one depth of nesting.
 _FOR_EACH = 1 << 40
 
@@ -30,7 +29,6 @@ class Numbers:
         self._count = count(1)
 
     def __next__(self) -> int:
-        """Return the next number."""
         generation = process_role.generation
         if generation != self._generation:
             # This process has just become a worker, so no other thread takes a number at the same

@@ -168,7 +168,7 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
 
 
 def _is_lacking(kind: type) -> bool:
-    """Return whether other processes lack a class: its module, or its name there.
+    """Return whether other processes cannot find a class by its module and its name.
 
     A class that a function of an importable module has made is not found by a name. Types that code
     in C has made may have no name, too, and pickle knows what to write for their objects.

@@ -247,7 +247,7 @@ class UnitWriter(NamesRole):
         return arriving.definition, (known.version,)
 
     def shared(self, handle: Any) -> Any:
-        """Return a reference to a shared value's handle; if it was not sent yet, the handle."""
+        """Return what to write for a shared value's handle: a reference, or at first the value."""
         key = SHARES, handle.name
         if self._at is not None and self._at.key == key:
             return Shared, (handle.value,)
