@@ -48,7 +48,7 @@ class JobOwner(Protocol):
         ...
 
     def finished_ahead(self, job: "Job") -> int:
-        """Return how many items of a job are done without a result here yet; maybe too few."""
+        """Return how many items of a job have ended whose results are not here: a lower bound."""
         ...
 
     def run_until(self, reached: Callable[[], bool]) -> None:
@@ -184,7 +184,7 @@ class Job(Work):
         return self.total
 
     def finished_ahead(self) -> int:
-        """Return how many items are done without a result in this object yet; maybe too few."""
+        """Return how many items have ended whose results have not come yet: a lower bound."""
         return self._owner.finished_ahead(self)
 
     def _cancel(self) -> None:

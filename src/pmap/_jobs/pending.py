@@ -36,8 +36,8 @@ TRANSITIONS: Final = {
 
 # One lock serves all `Pending` objects, so that each object stays small. A thread holds it for a
 # few lines only. These lines call nothing, make no object and do not loop: at each of these, Python
-# may run a signal handler or a finaliser. It may cancel a call, and would then wait for this lock
-# in the very thread that holds it.
+# may run a signal handler or a finaliser. Such code may cancel a call, and would then wait for this
+# lock in the very thread that holds it.
 _lock = allocate_lock()
 
 
