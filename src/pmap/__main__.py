@@ -378,8 +378,7 @@ def order(form: Form, folder: Path) -> str:
     returned = form.ask(both, folder, 2)
     results(returned)  # the results are read, because a stream that nobody reads gives a warning
     if len(returned) > 1:
-        # this form makes one call of the verb for each item, so there is no order to test
-        return "-"
+        return "-"  # this form calls the verb once for each item, so there is no order
     return "input" if results(form.ask(first_comes_last, folder, 2)) == [0, 1] else "completion"
 
 

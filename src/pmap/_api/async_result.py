@@ -217,14 +217,12 @@ class AsyncResult(Generic[R_co]):
 
     @property
     def _chunksize(self) -> int:
-        # old programs multiply `_number_left` by this; here `_number_left` counts single items
-        return 1
+        return 1  # old programs multiply `_number_left`, which counts single items here, by this
 
     @property
     def _job(self) -> int | None:
         number: int | None = getattr(self._pending, "number", None)
-        # old programs look for the call in the private dict `Pool._cache`, under this number
-        return number
+        return number  # old programs look for the call under this number in `Pool._cache`
 
     if not TYPE_CHECKING:
 

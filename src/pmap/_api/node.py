@@ -46,7 +46,7 @@ _specs: dict[bytes, wire.TaskSpec] = {}
 # The drivers (engines of pools) of inner workers that run no chunk at the moment, by the options of
 # the workers.
 _free: dict[wire.InnerOptions, list[Driver]] = {}
-# Has an element if this process itself has run a chunk.
+# A list with an element if this process itself, and not an inner worker, has run a chunk.
 _warm_here: Final[list[bool]] = []
 # A task holds this lock while it runs items of a call with a seed. Other tasks may run in this
 # process at the same time, and all share the random generators.
@@ -232,8 +232,7 @@ def _relayed(entry: Any) -> Any:
         return wire.LOST, error.pid, error.exitcode, error.reason, error.begun, stack
     if isinstance(error, TaskTimeout):
         return wire.LATE, error.stack, None
-    # the failure comes from pmap (a lost worker, say), and not from the user's function
-    if isinstance(error, PmapError):
+    if isinstance(error, PmapError):  # the failure is one of pmap, such as a lost worker
         raise error
     return entry
 

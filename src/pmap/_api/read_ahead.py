@@ -88,8 +88,7 @@ class ReadAhead:
         if slow and under_way and not self._has_waited:
             self._has_waited = True
             if self._runs_in_poll:
-                # with the serial backend, items run in this thread only while it waits for results
-                return 0, None
+                return 0, None  # the serial backend runs items in this thread while it waits
             return 0, _WAIT_SHARE * (pace or 0.0)
         return room, None
 

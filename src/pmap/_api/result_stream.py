@@ -68,8 +68,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     cancelled task).
     """
 
-    # at run time `__new__` makes the stream; type checkers read the signature of `__init__`
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # only type checkers need the signature of `__init__`
 
         def __new__(cls, driver: "Driver", streamed: Streamed, **_: object) -> Self:
             # Only a stream whose input has a length is of a class with `__len__`: code may look for
@@ -142,9 +141,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         try:
             return self._ready.pop()
         except IndexError:
-            # the result is computed below, outside of this `except`, so its errors get no
-            # `__context__`
-            pass
+            pass  # `next` is called outside of this `except`: its errors have no `__context__`
         try:
             return self.next()
         except StopIteration:
@@ -505,9 +502,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             try:
                 while not (self._state >= CLOSED or self._stream_job.over or source.ended):
                     self._submit(source.read(1 << 12))
-            # the items just read have not reached the pool, so the stream cannot go on, and is
-            # closed
-            except BaseException:
+            except BaseException:  # the items just read are lost, so the stream cannot go on
                 self.drop()
                 raise
             finally:

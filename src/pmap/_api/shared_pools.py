@@ -243,8 +243,7 @@ def submit_with(taker: tuple[Driver, bool], call: Call) -> Job:
     driver, ours = taker
     job = driver.submit(call)
     if ours:
-        # the driver serves this call only: closed, it finishes this call and takes no others
-        driver.close()
+        driver.close()  # closed, the driver finishes this call and takes no others
     return job
 
 

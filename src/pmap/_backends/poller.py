@@ -134,8 +134,7 @@ class Poller(Generic[Source]):
 
     def quiet(self) -> None:
         """Use up all calls of `wake` so far: the next `poll` waits again."""
-        # OSError: another thread has already read the bytes that `wake` wrote, so none are left
-        with suppress(OSError):
+        with suppress(OSError):  # another thread has read what `wake` wrote
             self._wakers[0].recv(4096)
 
     def has_lost_descriptors(self) -> bool:

@@ -10,8 +10,7 @@ def small_file() -> int:
     If the system has no files in memory, the file is a deleted one on the disk. As long as a
     process has mapped so small a file, the kernel keeps its pages in memory.
     """
-    # Windows cannot delete a file that is open, so no file without a name can be made
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # Windows cannot delete a file that is open
         return -1
     if hasattr(os, "memfd_create"):
         try:

@@ -126,8 +126,7 @@ def _left(iterable: object, read: int, only_reliable: bool) -> int | None:
         if isinstance(iterable, Sized):
             return max(0, len(iterable) - read)
         hint = length_hint(iterable, -1)
-    # a user's `__len__` may raise anything; without a length only the display lacks something
-    except Exception:
+    except Exception:  # a user's `__len__` may raise anything; then no length is shown
         return None
     return None if hint < 0 else hint
 

@@ -199,8 +199,7 @@ class Session:
             # A call puts its end into the queue when all its outcomes are in the deque. So the
             # deque has all outcomes of the calls whose ends were taken from the queue.
             self._take_outcomes()
-            # while this thread holds the lock, no thread can claim items for a call that ends
-            with self._lock:
+            with self._lock:  # the lock keeps other threads from claiming items for these calls
                 given_up = [claim for end in ends for claim in end.keeping.claims_left()]
             self._write(given_up)
             outcomes = [(end.then, self._outcome_of(end.keeping)) for end in ends]

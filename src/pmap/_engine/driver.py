@@ -241,7 +241,7 @@ class Driver:
     def terminate(self) -> None:
         """Cancel all jobs and end all workers now.
 
-        Return when processes, which are killed, are gone; do not wait for threads.
+        Processes are killed: return when they are gone. Threads are not waited for.
         """
         self._state.closed = self._state.closed or "it was terminated"
         self._state.post(lambda: self._state.handle(e.Terminate()))

@@ -84,8 +84,7 @@ class _First:
             self.consumed += len(taken)
         self._read += len(taken)
         if len(taken) < count and self._read < MOST:
-            # the input has ended, so the number of items read is its length
-            self.length = self._read
+            self.length = self._read  # the input has ended: its length is the number of items read
         return taken
 
 

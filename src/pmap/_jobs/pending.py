@@ -116,8 +116,7 @@ class Pending:
             # the lock, the state first.
             self._settling_thread = me
             self._state = SETTLING
-            # callbacks that are added from now on run at once, and are not in this list
-            listeners = self._listeners
+            listeners = self._listeners  # callbacks that are added from now on run at once
         try:
             self._complete_values()
             if listeners is not None:

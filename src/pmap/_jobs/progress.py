@@ -237,9 +237,7 @@ def _see_to_a_thread() -> None:
             thread = threading.Thread(target=_look, name="pmap-progress", daemon=daemon())
             try:
                 thread.start()
-            # RuntimeError: the system starts no more threads, so only the first and last update are
-            # made
-            except RuntimeError:
+            except RuntimeError:  # no thread: only the first and last update are made
                 return
             _thread = thread
 

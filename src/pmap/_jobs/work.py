@@ -272,8 +272,7 @@ def _worth_sending(pair: tuple[ContextVar[Any], Any], context: Context) -> objec
     the context that an initializer has set in the worker.
     """
     if pair[0] is IN_FORCE:
-        # the options of `pmap.defaults` are in this variable; they do not hold in workers
-        return None
+        return None  # it has the options of `pmap.defaults`, which do not hold in workers
     # NumPy's value is a C object (a capsule), which cannot be pickled.
     if pair[0].name == "numpy.ufunc.extobj":
         errors = _NumpyErrors(context)

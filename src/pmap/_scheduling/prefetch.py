@@ -48,8 +48,8 @@ class Prefetch:
         self._limit = limit
         self._below_target: dict[int, Worker] = {}  # workers that may get more chunks
         self._at_share: dict[int, Worker] = {}  # workers that hold their share of the waiting items
-        # For which job the workers in `_at_share` hold their share of the waiting items. None: a
-        # call of a single item waits. `_SEVERAL`: there are several such jobs.
+        # The number of the job whose waiting items the workers in `_at_share` share. None: a call
+        # of a single item waits. `_SEVERAL`: several jobs have waiting items.
         self._share_of: int | None = None
 
     def resize(self, limit: int) -> None:

@@ -172,8 +172,7 @@ def _look_at_new_modules() -> None:
                 _look_at(name, modules[name])
     try:
         last = next(reversed(modules), None)
-    # RuntimeError: another thread imports a module at this moment, so `sys.modules` changes
-    except RuntimeError:
+    except RuntimeError:  # another thread has changed `sys.modules` meanwhile
         last = None
     if _modules.seen == length and _modules.last == last:
         return

@@ -145,8 +145,7 @@ class ResultJournal:
             _fence()
             back = head[_BACK]
             if head[_HALT]:
-                # the items do not begin after all, so the journal says again what it said before
-                head[_AT] = before
+                head[_AT] = before  # the items do not begin, so the note of their begin is undone
                 # Wait until the caller either ends this process or lets this process go on.
                 while head[_HALT]:
                     sleep(0.001)

@@ -20,8 +20,7 @@ _NAME = 32  # how many bytes the name of a piece of shared memory has
 
 def create(size: int) -> tuple[bytes, mmap.mmap] | None:
     """Return the name of new memory of `size` bytes, and the memory; None if there is none."""
-    # this module is for Windows; other systems share memory by descriptors, without names
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # other systems share memory without names
         name = os.urandom(_NAME // 2).hex()
         try:
             memory = mmap.mmap(-1, size, tagname=_tag(name))  # pyright: ignore[reportCallIssue]
@@ -49,5 +48,4 @@ def receive(sock: socket, size: int) -> mmap.mmap | None:
 
 
 def _tag(name: str) -> str:
-    # a name in the namespace "Local" is visible in the user's session only
-    return f"Local\\pmap-{name}"
+    return f"Local\\pmap-{name}"  # a name in "Local" is valid in the user's session only

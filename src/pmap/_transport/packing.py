@@ -140,8 +140,7 @@ def _packed_alike(kind: type, values: Any) -> Packed | None:
         except struct.error:  # some int needs more than 64 bits
             return list(values)
     if kind is float:
-        # `_packed_numbers` has refused these floats, because they are in no list or tuple
-        return list(values)
+        return list(values)  # these floats are in no list or tuple, as `_packed_numbers` wants
     if kind is tuple:
         return _packed_rows(values)
     most = min(LARGE, _SHORT * len(values))

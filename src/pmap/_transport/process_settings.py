@@ -97,8 +97,7 @@ def read_process_settings() -> Values:
     modules = sys.modules
     try:
         latest = next(reversed(modules), None)
-    # RuntimeError: another thread imports a module at this moment, so `sys.modules` changes
-    except RuntimeError:
+    except RuntimeError:  # another thread has changed `sys.modules` meanwhile
         latest = None
     if _probes[1] != len(modules) or _probes[2] != latest:
         _choose_probes(len(modules), latest)
@@ -120,8 +119,7 @@ def read_process_settings() -> Values:
     seen.append(argv)
     if _last is None or seen != _last[0]:
         if isinstance(argv, list):
-            # a copy is compared next time, because the program may change `sys.argv` in place
-            seen[-1] = sys.argv[:]
+            seen[-1] = sys.argv[:]  # a copy: the program may change `sys.argv` in place
         _last = seen, _read_all()
     return _last[1]
 

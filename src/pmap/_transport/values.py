@@ -246,7 +246,6 @@ def dumps(
 
 
 def _has_own_method(value: object) -> bool:
-    # most workers never need this module, so it is not imported at their start
-    from .methods import has_own_method
+    from .methods import has_own_method  # most workers never need this module
 
     return has_own_method(value)

@@ -198,8 +198,7 @@ class Chunk:
                     slots[index] = result
                 else:
                     index += 1
-        # any exception of the user's function is the outcome of the item, even SystemExit
-        except BaseException as error:
+        except BaseException as error:  # whatever an item raises is its outcome
             if noticed:
                 self._items.tidy()
             # The result is an int that is too large for the array. It is the result of the item
@@ -228,8 +227,7 @@ class EagerChunk(Chunk):
         now = perf_counter()
         if number > self.sent and now - self._sent_at > _MOMENT:
             self._sent_at = now
-            # the chunk has not ended: `run` sends the results so far, and then runs this item
-            return False
+            return False  # `run` now sends the results so far, and then runs this item
         return super()._goes_on(number)
 
 

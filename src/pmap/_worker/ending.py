@@ -38,7 +38,6 @@ def run_exit_callbacks() -> None:
         given._run_exitfuncs()
         if threads is not None and waits:
             threads._shutdown()
-    # whatever the registered functions raise, the process goes on with its end
-    except BaseException:
+    except BaseException:  # whatever these functions raise, the process goes on with its end
         pass
     end_after(0)

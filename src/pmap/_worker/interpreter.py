@@ -60,8 +60,7 @@ def _own_variables() -> None:
     def note(*_: object) -> None:
         traces.append(SET_VARIABLE)
 
-    # the type is `Any`, because the new functions have other signatures than those of `os`
-    functions: Any = os
+    functions: Any = os  # `Any`, because the new functions have other signatures
     functions.putenv = functions.unsetenv = note
 
 

@@ -60,8 +60,7 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
     if kind == "template":
         from .template import serve_template
 
-        # in a process group of its own this process gets no Ctrl-C from the terminal
-        _lead_process_group()
+        _lead_process_group()  # a process group of its own gets no Ctrl-C from the terminal
         serve_template(
             sock,
             lifeline,
@@ -228,8 +227,7 @@ def _end_with_caller(lifeline: int) -> bool:
     # all workers share the open file behind `lifeline`.
     try:
         own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
-    # the lifeline was opened by another user: this process has changed its user since then
-    except PermissionError:
+    except PermissionError:  # this process has changed its user since it got the lifeline
         return False
     os.close(lifeline)
     ties.lifeline = own
@@ -250,8 +248,7 @@ def _watch_caller(lifeline: int) -> None:
     If C code holds the interpreter's lock at that moment, the process ends when that code releases
     the lock. `lifeline`: see `_end_with_caller`.
     """
-    # on Windows a job object ends the worker when the caller ends
-    if lifeline < 0 or sys.platform == "win32":
+    if lifeline < 0 or sys.platform == "win32":  # a job object does this on Windows
         return
     from .template import kill_group
 

@@ -62,8 +62,7 @@ class _Sent:
         self.stop = stop
         self.future: Future[bytes] | Future[ResultsArrived] | None = None
         self.at = monotonic()  # the time at which the engine got the chunk
-        # whether the chunk may have to wait until a worker of the engine is free
-        self.waits = False
+        self.waits = False  # whether the chunk may have to wait for a worker of the engine
         self.chunk = b""  # bytes that identify the task; empty if it runs in this process
         self.discarded = False  # whether nobody wants the results of the chunk any more
 
@@ -198,11 +197,9 @@ class EngineBackend(Backend[deque[_Done]]):
             return
         try:
             limit = slots_of(self._engine.keep(), None, self._live)
-        # the engine has no machine at the moment, or cannot tell how many tasks it runs
-        except Exception:
+        except Exception:  # the engine has no machine, or cannot tell how many tasks it runs
             limit = self._limit
-        # the time is read after the question, because the engine may be slow to answer
-        self._asked = monotonic()
+        self._asked = monotonic()  # read after the question: the engine may be slow to answer
         if limit != self._limit:
             self._limit = limit
             self._tell(CapacityChanged(limit, self._overhead))

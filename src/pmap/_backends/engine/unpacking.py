@@ -60,9 +60,7 @@ class Unpacking:
             if folder not in sys.path:
                 sys.path.insert(0, folder)
             run = getattr(import_module(module), name)
-        # the folder cannot be written, or this process has imported another package of the same
-        # name
-        except Exception as error:
+        except Exception as error:  # the folder cannot be written, or another package is in the way
             return _answer(unstarted, f"what was shipped cannot be used: {error!r}")
         answer: bytes = run(task, spec, folder)
         return answer

@@ -24,8 +24,7 @@ def reduce_descriptor(obj: object, base: type) -> tuple[object, ...]:
     """Return what pickle is to write for an instance of a subclass of the descriptor `base`."""
     state: dict[str, object] = dict(vars(obj))
     if base is functools.cached_property:
-        # in Python 3.11 each `cached_property` has a lock, which cannot be pickled
-        state.pop("lock", None)
+        state.pop("lock", None)  # in Python 3.11 it has a lock, which cannot be pickled
     arguments = tuple([getattr(obj, name) for name in _DESCRIPTORS[base]])
     return make_descriptor, (type(obj), base, arguments), state or None
 

@@ -29,8 +29,7 @@ def _reader() -> Read | None:
         return None  # without a GIL, another thread may change the dict while its memory is read
     try:
         from ctypes import c_ssize_t, c_uint64, sizeof
-    # the memory of a dict is read by `ctypes`, which is missing or cannot be used
-    except (ImportError, OSError, MemoryError):
+    except (ImportError, OSError, MemoryError):  # this Python has no usable `ctypes`
         return None
     # In the memory of a dict, the version comes after the object header and the number of entries.
     place = object.__basicsize__ + sizeof(c_ssize_t)

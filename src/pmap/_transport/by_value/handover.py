@@ -135,8 +135,7 @@ def _by_the_library(role: Role, given: Any, home: str, reducer: Callable[[Any], 
         # The object is a `functools.partial` or a method, which pickle itself can write.
         return None
     if home == "sharedctypes" and not hasattr(given, "_wrapper"):
-        # of the objects of ctypes, `multiprocessing` pickles only those in shared memory
-        return None
+        return None  # `multiprocessing` pickles only those objects of ctypes in shared memory
     same = role.identity(given)
     if same is not None:
         return same

@@ -215,8 +215,7 @@ class UnitWriter(NamesRole):
         made = self.made.get(key)
         if made is not None and self._goes_apart(made):
             return arriving.definition, (made.version,)
-        # the object is the value of a name, and is now pickled for the first time, in full
-        if made is not None:
+        if made is not None:  # the value of another name is pickled here, in full
             self._inside.append((made, self._at))
             return None
         known = self._needs.names.get(key)
