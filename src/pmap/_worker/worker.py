@@ -331,7 +331,7 @@ class Worker:
             spec, units, names = parse_needs(message)
             self._specs[spec].units, self._specs[spec].names = units, names
         elif kind == DISCARD:
-            # The worker has passed all chunks that came before this message, so forget its numbers.
+            # All chunks before this DISCARD message are done: its numbers are needed no more.
             self._discarded.difference_update(parse_discard(message))
         elif kind == FORGET:
             arriving.forget(parse_forget(message))
