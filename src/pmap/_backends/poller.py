@@ -71,7 +71,7 @@ class Poller(Generic[Source]):
             # theirs.
             self._marks = [(end, mark_of(end)) for end in self._wakers]
             self._watch(Watched(self._wakers[0], None))
-            self.quiet()  # `poll` has to find no wake-up before `wake` is called
+            self.quiet()  # empties the socket pair: the first `poll` has to wait
         except BaseException:
             self._kernel.close()
             raise

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .kept import Keeper
     from .options import CallOptions
 else:
-    # The real types are in modules that are imported only by calls that need them: traced calls,
-    # and calls whose results are kept in a file. Other calls use `object` in their place.
+    # At run time these names are `object`. The modules of the real types are imported only by calls
+    # that need them: traced calls, and calls whose results are kept in a file.
     Recording = Keeper = object
 
 

@@ -39,8 +39,8 @@ class Prefetch:
     """The busy workers that may be sent more chunks, so that no event has to check all workers.
 
     There are two groups: workers that may get more chunks, and workers that hold their share of the
-    waiting items (as many as are left for each worker). A worker in neither group holds enough
-    chunks until it has finished some items.
+    waiting items (the seconds that these take, divided by the limit of workers). A worker in
+    neither group holds enough chunks until it has finished some items.
     """
 
     def __init__(self, jobs: JobQueue, limit: int) -> None:
