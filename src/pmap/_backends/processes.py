@@ -420,7 +420,8 @@ class ProcessBackend(Backend[Polled]):
             poller.wake()
 
     def _close_poller(self) -> None:
-        # The attribute is cleared first, so that other threads never find a closed poller in it.
+        # `_poller` is cleared first, so that other threads never find a closed poller in this
+        # attribute.
         poller, self._poller = self._poller, None
         if poller is not None:
             poller.close()

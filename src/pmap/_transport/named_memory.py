@@ -48,4 +48,4 @@ def receive(sock: socket, size: int) -> mmap.mmap | None:
 
 
 def _tag(name: str) -> str:
-    return f"Local\\pmap-{name}"  # a name in "Local" is valid in the user's session only
+    return f"Local\\pmap-{name}"  # Windows limits names in "Local" to the user's session

@@ -150,7 +150,7 @@ class LentSegments:
     def back(self, numbers: Sequence[int]) -> None:
         """Take back the segments with these numbers, which the receiver uses no more."""
         for number in numbers:
-            # None: the sender has given this shared memory up to the receiver.
+            # None: the sender has stopped to expect this memory back, and the receiver keeps it.
             segment = self._lent.pop(number, None)
             if segment is not None:
                 self._free_segments.put(segment)

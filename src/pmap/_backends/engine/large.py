@@ -26,7 +26,7 @@ class Carried(NamedTuple):
 
 
 class LargeData:
-    """The handles of large data at an engine, while calls are in progress."""
+    """The engine's handles of large data that it shares with nodes, while calls are in progress."""
 
     def __init__(self) -> None:
         self._handles: dict[bytes, object] = {}

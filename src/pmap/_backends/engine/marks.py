@@ -22,7 +22,10 @@ _made: set[str] = set()
 
 
 def path_of(folder: str, chunk: bytes) -> str:
-    """Return the path of a chunk's mark; `chunk` are bytes that identify the chunk."""
+    """Return the path of the file, the mark, which tells a node that nobody wants a chunk.
+
+    `chunk` are bytes that identify the chunk.
+    """
     return os.path.join(folder, f"pmap-unwanted-{chunk.hex()}")
 
 

@@ -343,7 +343,7 @@ def forget(numbers: Sequence[int]) -> None:
 
 
 def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> None:
-    """Give a name the value of this version, with the changes that the worker's code made to it."""
+    """Give a global name its value with the number `version`, as this worker has changed it."""
     key = number, name
     before = _in_place.get(key)
     if before == version:
