@@ -200,7 +200,8 @@ def __getattr__(name: str) -> object:
         text = f"module {__name__!r} has no attribute {name!r}"
         if not name.startswith("_") and hasattr(pmap, name):
             hint = f"the function has it: write `from {__name__} import pmap`"
-            # With a name and no object, Python adds no suggestion of its own, which would mislead.
+            # The error has a name but no object, so Python adds no suggestion of its own, which
+            # would mislead.
             raise AttributeError(f"{text}; {hint}", name=name)
         raise AttributeError(text)
     for one, public in found.items():

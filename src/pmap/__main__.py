@@ -352,7 +352,7 @@ def several_arguments(form: Form, folder: Path) -> str:
     try:
         keyword = opened(form.verb(int, "ff", base=16)) == 255
     except OptionError:
-        keyword = False  # the verb takes the keyword for an option of its own, and refuses it
+        keyword = False  # the verb refuses the keyword, which it takes for an option of its own
     return "yes, keywords too" if keyword else "yes"
 
 
@@ -378,7 +378,7 @@ def order(form: Form, folder: Path) -> str:
     returned = form.ask(both, folder, 2)
     results(returned)  # the results are read, because a stream that nobody reads gives a warning
     if len(returned) > 1:
-        return "-"  # the verb was called once for each item, so it decides no order
+        return "-"  # this form calls the verb once for each item, so there is no order
     return "input" if results(form.ask(first_comes_last, folder, 2)) == [0, 1] else "completion"
 
 

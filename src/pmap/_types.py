@@ -144,7 +144,7 @@ class Frozen:
     It is like a frozen dataclass, but to import `dataclasses` takes half as long as to import pmap.
     """
 
-    _names: ClassVar[tuple[str, ...]]  # the names of the fields, in order
+    _names: ClassVar[tuple[str, ...]]  # the names of the fields, as the constructor takes them
 
     def _fields(self) -> tuple[object, ...]:
         return tuple([getattr(self, name) for name in self._names])

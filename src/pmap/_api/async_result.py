@@ -217,12 +217,12 @@ class AsyncResult(Generic[R_co]):
 
     @property
     def _chunksize(self) -> int:
-        return 1  # programs compute `_number_left` times this; `_number_left` counts single items
+        return 1  # old programs multiply `_number_left`, which counts single items here, by this
 
     @property
     def _job(self) -> int | None:
         number: int | None = getattr(self._pending, "number", None)
-        return number  # the dict `Pool._cache`, which is private, has the call under this key
+        return number  # old programs look for the call under this number in `Pool._cache`
 
     if not TYPE_CHECKING:
 

@@ -172,8 +172,9 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
         if not self._left:
             raise StopIteration
         while not self._over:
-            # The first call that is not over is driven; most often all calls run on one pool. If
-            # not, the other pools get their turn when this call is over.
+            # If no other thread can, this thread runs the loop of a pool while it waits: the pool
+            # of the first call that is not over. If the calls are on several pools, the other pools
+            # get their turn later.
             while self._open and self._open[0].over:
                 self._open.popleft()
             if self._open:

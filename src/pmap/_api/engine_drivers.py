@@ -32,7 +32,7 @@ class EngineDrivers:
         """Return the driver for an engine, and whether the driver was made for one call alone."""
         engine: object = options.backend
         number = id(engine)
-        # The engine itself may not be hashable, so the options are the key without it.
+        # The engine itself may not be hashable, so the key is the options without the engine.
         key = options._replace(backend="processes")
         known = self._known.get(number)
         if known is None or known() is not engine:

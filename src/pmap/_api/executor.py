@@ -477,5 +477,5 @@ def _finish_all() -> None:
 _register = getattr(threading, "_register_atexit", atexit.register)
 try:
     _register(_finish_all)
-except RuntimeError:  # the interpreter is ending and takes no more functions
+except RuntimeError:  # the interpreter is ending: no function can be registered any more
     note_end_of_program()

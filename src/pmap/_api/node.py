@@ -46,7 +46,7 @@ _specs: dict[bytes, wire.TaskSpec] = {}
 # The drivers (engines of pools) of inner workers that run no chunk at the moment, by the options of
 # the workers.
 _free: dict[wire.InnerOptions, list[Driver]] = {}
-# Has an element if this process itself has run a chunk.
+# A list with an element if this process itself, and not an inner worker, has run a chunk.
 _warm_here: Final[list[bool]] = []
 # A task holds this lock while it runs items of a call with a seed. Other tasks may run in this
 # process at the same time, and all share the random generators.
@@ -100,7 +100,7 @@ def _spec_of(task: wire.Task, shared: bytes | None) -> wire.TaskSpec | None:
 def _unstarted(reason: str, cause: BaseException | None) -> bytes:
     try:
         data = None if cause is None else pickle.dumps(cause)
-    except Exception:  # the exception is the user's, and cannot be pickled
+    except Exception:  # an exception of the user's initializer may be impossible to pickle
         data = None
     host = wire.host_name()
     return wire.packed_answer(wire.Answer(wire.UNSTARTED, host, reason=reason, cause=data))
@@ -159,7 +159,7 @@ def _run_inside(
         stop=stop,
         timeout=spec.timeout,
         logs=spec.logs,
-        trace_as_text=True,  # the caller gets the stack of a lost worker as a text
+        trace_as_text=True,  # the stack of a lost worker is sent to the caller as a text
     )
     environment = wire.on_the_node(spec.environment, spec.host, shipped)
     elsewhere = Elsewhere(environment)
@@ -232,7 +232,7 @@ def _relayed(entry: Any) -> Any:
         return wire.LOST, error.pid, error.exitcode, error.reason, error.begun, stack
     if isinstance(error, TaskTimeout):
         return wire.LATE, error.stack, None
-    if isinstance(error, PmapError):  # the failure is one of pmap, and not of the item
+    if isinstance(error, PmapError):  # the failure is one of pmap, such as a lost worker
         raise error
     return entry
 

@@ -25,7 +25,7 @@ class ReadAhead:
         *,
         runs_in_poll: bool,
     ) -> None:
-        """Make the object; no item was read yet.
+        """Begin before any item is read.
 
         Args:
             source: the input of the stream.
@@ -88,7 +88,7 @@ class ReadAhead:
         if slow and under_way and not self._has_waited:
             self._has_waited = True
             if self._runs_in_poll:
-                return 0, None  # with the serial backend, items run in this thread during the wait
+                return 0, None  # the serial backend runs items in this thread while it waits
             return 0, _WAIT_SHARE * (pace or 0.0)
         return room, None
 

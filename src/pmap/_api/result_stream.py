@@ -68,7 +68,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     cancelled task).
     """
 
-    if not TYPE_CHECKING:  # only type checkers read `__init__` here
+    if not TYPE_CHECKING:  # only type checkers need the signature of `__init__`
 
         def __new__(cls, driver: "Driver", streamed: Streamed, **_: object) -> Self:
             # Only a stream whose input has a length is of a class with `__len__`: code may look for
@@ -141,7 +141,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         try:
             return self._ready.pop()
         except IndexError:
-            pass  # `next` is called further below, so that its errors have no `__context__`
+            pass  # `next` is called outside of this `except`: its errors have no `__context__`
         try:
             return self.next()
         except StopIteration:
@@ -502,7 +502,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             try:
                 while not (self._state >= CLOSED or self._stream_job.over or source.ended):
                     self._submit(source.read(1 << 12))
-            except BaseException:  # the items just read would be lost, so the stream is closed
+            except BaseException:  # the items just read are lost, so the stream cannot go on
                 self.drop()
                 raise
             finally:
@@ -571,7 +571,7 @@ class _SizedStream(ResultStream[R_co]):
 
     def __len__(self) -> int:
         left = self._left_to_take()
-        if left is None:  # the input told a length before, and does so no longer
+        if left is None:  # the input had a length when the stream was made, and has none any more
             raise TypeError(f"{self!r} has no length: its input has none")
         return left
 

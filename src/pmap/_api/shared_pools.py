@@ -243,7 +243,7 @@ def submit_with(taker: tuple[Driver, bool], call: Call) -> Job:
     driver, ours = taker
     job = driver.submit(call)
     if ours:
-        driver.close()  # a closed driver takes no new calls, but finishes those it has
+        driver.close()  # closed, the driver finishes this call and takes no others
     return job
 
 

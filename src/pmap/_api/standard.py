@@ -39,7 +39,8 @@ class PoolBase:
         @property
         def __class__(self) -> type:
             kind = type(self)
-            # An object without attributes has not run its `__init__` yet.
+            # An object without attributes has not run its `__init__` yet: its `__class__` is its
+            # own type.
             if not derive() or not vars(self):
                 return kind
             # `derive` has removed this class, and so this property, from the bases of the pool

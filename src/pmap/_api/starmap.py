@@ -198,7 +198,7 @@ class StarMap(Verb[Fail_co]):
         """
         return StarMap[Failure](self._settings, True)
 
-    if not TYPE_CHECKING:  # type checkers report further arguments themselves
+    if not TYPE_CHECKING:  # at run time, further arguments raise an error that says what to do
         __call__ = refusing_more(__call__)
         async_ = refusing_more(async_)
         explain = refusing_more(explain)

@@ -171,7 +171,7 @@ class Verb(Frozen, Generic[Fail_co]):
         settings = with_defaults(self._settings, given)
         return _begun(_rules(settings, self._collect)), settings
 
-    # -- what makes the object read like a function --------------------------------------------
+    # --- what makes the object read like a function ------------------------------------------
 
     def __get__(self, instance: object, owner: type | None = None) -> Self:
         # Because of this method `inspect.isroutine(verb)` is true, so help() and doctest treat a

@@ -68,7 +68,7 @@ class Lifeline:
                 os.close(end)
 
     def __del__(self) -> None:
-        # If the start of a process has failed, no other code closes the pipe; this does.
+        # If the start of a process has failed, only this method closes the pipe.
         self.close()
 
 
@@ -96,7 +96,7 @@ def mark_of(sock: "socket") -> object:
             # open socket has the same address.
             return sock.getsockname()
         return sock.getsockopt(SOL_SOCKET, _SO_COOKIE, 8)
-    except OSError:  # the number is no socket's any more, or the system has no cookies
+    except OSError:  # the descriptor is no socket any more, or has no cookie
         return -1 if sys.platform == "win32" else inode_of(sock.fileno())
 
 
@@ -146,7 +146,7 @@ def connection() -> "tuple[socket, socket]":
     if theirs.fileno() < 3:
         theirs = socket(fileno=not_standard(theirs.detach()))
     for end in (ours, theirs):
-        end.setblocking(True)  # whatever default timeout the program has set for sockets
+        end.setblocking(True)  # blocks, even if the program has set a default timeout for sockets
     return ours, theirs
 
 
@@ -165,9 +165,8 @@ def interpreter(sock: "socket", lifeline: Lifeline) -> "tuple[subprocess.Popen[b
         return popen, start.command
 
 
-# The seed of the hashes of strings. All workers that start as fresh interpreters get this one seed,
-# just as all forked workers have the caller's seed. The caller's own seed cannot be read, unless
-# the caller's PYTHONHASHSEED has set it.
+# The seed of the hashes of strings. All workers that are fresh interpreters get this seed, as all
+# forked workers have the caller's. The caller's cannot be read, unless PYTHONHASHSEED has set it.
 _hash_seed = str(int.from_bytes(os.urandom(4), "little"))
 
 
@@ -235,7 +234,7 @@ def is_frozen() -> bool:
 
 @contextlib.contextmanager
 def freeze_support_pipe() -> Generator[int, None, None]:
-    """Yield the end of a pipe that tells a frozen program what to become; else yield -1."""
+    """Yield the end of a pipe that tells a frozen child its role; -1 if this one is not frozen."""
     if not is_frozen():
         yield -1
         return
@@ -302,7 +301,7 @@ def interpreter_flags() -> list[str]:
 class _Spawned:
     """A child process that was started by `posix_spawn`, until its exit code has been read."""
 
-    _over = True  # whether there is no child to wait for: none was started, or it was waited for
+    _over = True  # whether no child is left to be waited for
 
     def __init__(self, kind: str, sock: "socket", lifeline: Lifeline) -> None:
         """Start a worker or a fork server, as `kind` says, connected by the socket `sock`.
@@ -351,7 +350,8 @@ class _Spawned:
         """Kill the child process, if it has not ended."""
         if not self._reaped(os.WNOHANG):
             # PermissionError means that the child belongs to another user; it ends when its socket
-            # ends. The process id is still the child's, because its exit code has not been read.
+            # ends. No other process has the process id, because the child's exit code has not been
+            # read.
             with contextlib.suppress(PermissionError):
                 os.kill(self.pid, signal.SIGKILL)
 
@@ -383,7 +383,7 @@ def _inherited() -> list[int]:
     inherited: list[int] = []
     with contextlib.suppress(OSError):
         for fd in map(int, os.listdir("/dev/fd")):
-            # OSError: this was the descriptor with which /dev/fd was read, and it is closed now.
+            # OSError: the listing has the descriptor with which /dev/fd was read, closed by now.
             with contextlib.suppress(OSError):
                 if fd > 2 and os.get_inheritable(fd):
                     inherited.append(fd)

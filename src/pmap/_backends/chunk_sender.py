@@ -39,10 +39,10 @@ class ChunkSender:
     """
 
     def __init__(self, limited: Callable[[Environment], Environment]) -> None:
-        """Make the object; there is no shared memory yet.
+        """Begin without shared memory.
 
-        `limited` returns an environment in which the limits of a worker, such as on threads, are
-        set.
+        `limited`: a function that returns an environment with the limits of a worker, such as on
+        threads, added.
         """
         self._limited = limited
         self._free_segments = FreeSegments()

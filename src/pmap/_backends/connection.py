@@ -63,20 +63,7 @@ class Connection:
         poller: Poller[Any],
         to_flush: dict[int, Outbox],
     ) -> None:
-        """Begin to watch a worker process that was started.
-
-        Args:
-            number: the number of the worker.
-            slot: the small number of the worker that the class `Connection` describes.
-            process: the process that was started, with its socket and its result journal (the
-                shared memory in which the worker notes results).
-            baseline: those names of the caller's modules that the worker has from its start.
-            environment: the environment with which the worker starts.
-            lent_segments: lends shared-memory segments to the worker.
-            poller: watches the socket and the process of the worker.
-            to_flush: the outboxes with unsent messages; this connection's outbox adds itself to
-                them.
-        """
+        """Begin to watch a worker process that was started; it has the names in `baseline`."""
         self.number = number
         self.slot = slot
         self.sock, self.handle, self.journal = process

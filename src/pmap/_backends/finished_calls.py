@@ -26,12 +26,6 @@ class FinishedCalls:
     __slots__ = ("_chunks", "_elapsed", "_number", "_size", "_values", "works")
 
     def __init__(self, number: int, chunks: deque[SentChunk]) -> None:
-        """Make the object; it has no results yet.
-
-        Args:
-            number: the number of the worker.
-            chunks: the chunks that the worker holds.
-        """
         self._number = number
         self._chunks = chunks
         self.works: list[Work] = []
@@ -65,7 +59,7 @@ class FinishedCalls:
         return True
 
     def taken(self) -> CallsArrived:
-        """Return the event that these results have come, and begin anew."""
+        """Return the event that the results taken so far have come, and forget these results."""
         event = CallsArrived(self._number, self.works, self._values, self._elapsed, self._size)
         self.works, self._values, self._elapsed, self._size = [], [], 0.0, 0
         return event

@@ -49,12 +49,10 @@ class HeldChunks:
     )
 
     def __init__(self, number: int, journal: ResultJournal | None) -> None:
-        """Make the object; the worker has no chunks yet.
+        """Begin without chunks, for the worker `number`.
 
-        Args:
-            number: the number of the worker.
-            journal: the memory that the worker shares with the caller, and in which it notes each
-                result; None if there is none.
+        `journal`: the memory that the worker shares with the caller, and in which it notes each
+        result; None if there is none.
         """
         self._number = number
         self._journal = journal
@@ -126,8 +124,9 @@ class HeldChunks:
         items: int | None = None
         if self._journal is not None and self.chunks:
             if len(self.chunks) == 1 and not self._journal.has_begun(self.chunks[0].serial):
-                # The worker has one chunk, and has not begun it. It keeps the chunk: it may be
-                # reading it at this moment, and another worker would have to read it, too.
+                # The worker has a single chunk, and has not begun it. The worker keeps this chunk:
+                # it may be reading the chunk at this moment, and another worker would have to read
+                # it once more.
                 return 1, None
             begun, kept = self._journal.reclaim(self.chunks[-1].serial)
             while self.chunks and self.chunks[-1].serial > begun:

@@ -88,7 +88,7 @@ class InterpreterHandle:
         # process has a copy of the worker's end. The interpreter may end later: it waits for
         # threads that items have left.
         with suppress(OSError):
-            self._sock.shutdown(2)  # 2: both directions of the socket
+            self._sock.shutdown(2)  # 2 stands for both directions of the socket
         with suppress(Exception):
             if interpreter is not None:
                 interpreter.close()

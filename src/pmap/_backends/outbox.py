@@ -34,7 +34,7 @@ class Outbox:
     def __init__(
         self, number: int, sock: socket, poller: Poller[Any], to_flush: dict[int, Outbox]
     ) -> None:
-        """Make the object; there is no message to send yet.
+        """Begin without messages.
 
         Args:
             number: the number of the worker.

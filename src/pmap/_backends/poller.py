@@ -71,7 +71,7 @@ class Poller(Generic[Source]):
             # theirs.
             self._marks = [(end, mark_of(end)) for end in self._wakers]
             self._watch(Watched(self._wakers[0], None))
-            self.quiet()  # nobody waits yet
+            self.quiet()  # empties the socket pair: the first `poll` has to wait
         except BaseException:
             self._kernel.close()
             raise
@@ -134,7 +134,7 @@ class Poller(Generic[Source]):
 
     def quiet(self) -> None:
         """Use up all calls of `wake` so far: the next `poll` waits again."""
-        with suppress(OSError):  # another thread has read the bytes that `wake` has written
+        with suppress(OSError):  # another thread has read what `wake` wrote
             self._wakers[0].recv(4096)
 
     def has_lost_descriptors(self) -> bool:

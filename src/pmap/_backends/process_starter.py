@@ -40,7 +40,7 @@ class ProcessStarter:
     """
 
     def __init__(self, method: str, unanswered: Unanswered[Any]) -> None:
-        """Make the object; no process was started yet.
+        """Begin without any process.
 
         `unanswered` holds each new process (the fork server, say) until that process has answered.
         """
@@ -104,8 +104,8 @@ class ProcessStarter:
             self.lifeline = _boot.Lifeline()
         if self.method == "spawn":
             return _launch.start_spawn(theirs, self.lifeline)
-        # The module `interpreters` makes all interpreters, so if it was never imported, there is
-        # none.
+        # Only the module `interpreters` makes interpreters with workers. If it was never imported,
+        # there are none.
         module = sys.modules.get("pmap._backends.interpreters")
         if getattr(module, "living", None):
             raise OSError(
@@ -130,8 +130,8 @@ class ProcessStarter:
         if self.template is not None and not self.template.alive:
             self.close_templates()
         if self.template is not None and self.template.script != script:
-            # The script has changed, and workers forked from this fork server would have its old
-            # version.
+            # The script has changed since the fork server imported it, so a new fork server is
+            # needed.
             self.renew()
         if self.template is None:
             self.template = Template(_boot.take(self.lifeline))
@@ -139,7 +139,9 @@ class ProcessStarter:
             assert self._poller is not None
             self._poller.watch(self.template.sock, self.template)
             self._unanswered.add(self.template)
-            self._poller.wake()  # a thread that polls already does not know how long to wait for it
+            # a thread in `poll` does not know of the new fork server, for whose answer it has to
+            # wait
+            self._poller.wake()
             if script is not None:
                 self.template.import_script(script, about_import(script))
 

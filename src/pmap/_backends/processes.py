@@ -79,7 +79,7 @@ class ProcessBackend(Backend[Polled]):
         limits: Limits = ({}, {}),
         main: str = "value",
     ) -> None:
-        """Make the object; no process was started yet.
+        """Begin without any process.
 
         Args:
             start_method: the start method; None: the default of the platform, or a fork of the
@@ -211,9 +211,9 @@ class ProcessBackend(Backend[Polled]):
     # --- commands; the base class `Backend` describes each of them -----------------------------
 
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
-        # The caller needs the values with these numbers no more, so workers are told to forget
-        # them. A finaliser may append a number at any time, so the length is read only once, before
-        # the loop.
+        # The caller does not need the values with these numbers any more, so workers are told to
+        # forget them. A finaliser may append a number at any time, so the length is read only once,
+        # before the loop.
         dead = self._names.dead
         if dead:
             numbers = {dead.pop() for _ in range(len(dead))}
@@ -308,8 +308,8 @@ class ProcessBackend(Backend[Polled]):
         if template is not None and template.threads > 1:
             _launch.warn_of_threads(template.threads)
         try:
-            # This object does not keep the bound method, which would be a reference cycle. So each
-            # poll binds it anew.
+            # If this object kept its own bound method `_may_spin`, both would form a reference
+            # cycle. So each poll binds the method anew.
             waits = timeout is None or timeout > 0
             spin = partial(self._spin.awake, self._may_spin) if waits else None
             return poller.poll(timeout, spin)
@@ -368,8 +368,8 @@ class ProcessBackend(Backend[Polled]):
             if number in self._connections:
                 yield from self._end(self._connections[number])
         if not template.alive:
-            # The fork server has died, so nobody reports the exit codes of its workers. Those whose
-            # sockets are at their end have ended; this is handled here, without an exit code.
+            # The fork server has died, so nobody reports the exit codes of its workers. The workers
+            # whose sockets are at their end count as ended, without an exit code.
             for connection in [*self._connections.values()]:
                 if connection.state == HUNG_UP:
                     yield from self._end(connection)
@@ -420,7 +420,8 @@ class ProcessBackend(Backend[Polled]):
             poller.wake()
 
     def _close_poller(self) -> None:
-        # The attribute is cleared first, so that other threads never find a closed poller in it.
+        # `_poller` is cleared first, so that other threads never find a closed poller in this
+        # attribute.
         poller, self._poller = self._poller, None
         if poller is not None:
             poller.close()

@@ -47,7 +47,10 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
 def open_entries(
     work: Work, start: int, entries: list[Entry]
 ) -> tuple[list[object], dict[int, Exception]]:
-    """Unpickle what a worker sent for several items; return the values, and errors by offset."""
+    """Unpickle what a worker sent for several items; return the values, and the errors by offset.
+
+    The offset of an item is its position among these items.
+    """
     failures: dict[int, Exception] = {}
     if list not in set(map(type, entries)):
         return entries, failures

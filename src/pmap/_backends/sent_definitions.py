@@ -39,7 +39,7 @@ class SentDefinitions:
     __slots__ = ("_environment", "_outbox", "_units", "baseline", "ties", "told")
 
     def __init__(self, outbox: Outbox, baseline: Baseline, environment: Environment) -> None:
-        """Make the object for a new worker, which has `environment` and the names of `baseline`."""
+        """Begin with a new worker, which has `environment` and the names in `baseline`."""
         self._outbox = outbox
         # The environment (directory, variables and so on) that was sent to the worker last.
         self._environment = environment

@@ -68,7 +68,7 @@ def sentinel_of(pid: int) -> Sentinel | None:
     if sys.platform == "win32":
         return None
     try:
-        if hasattr(os, "pidfd_open"):  # a Python built for an older Linux has no `pidfd_open`
+        if hasattr(os, "pidfd_open"):  # a Python built for an older Linux lacks `os.pidfd_open`
             return Sentinel(os.pidfd_open(pid))
         new: Callable[[], _Kqueue] | None = getattr(select, "kqueue", None)
         return None if new is None else _watching(new(), pid)

@@ -130,7 +130,8 @@ class SerialBackend(Backend[bool]):
             sent = self._chunks[0]
             if sent.runs:
                 break
-            # The worker counts as killed, and the engine has had its last event already.
+            # The worker counts as killed, and the engine has already got the last event of this
+            # worker.
             if sent.worker not in self._killed:
                 if sent.finished is not None:
                     told.append(sent.finished)

@@ -10,7 +10,7 @@ def small_file() -> int:
     If the system has no files in memory, the file is a deleted one on the disk. As long as a
     process has mapped so small a file, the kernel keeps its pages in memory.
     """
-    if sys.platform == "win32":  # Windows does not delete a file that is open
+    if sys.platform == "win32":  # Windows cannot delete a file that is open
         return -1
     if hasattr(os, "memfd_create"):
         try:

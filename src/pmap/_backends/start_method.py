@@ -16,7 +16,8 @@ def default_start_method() -> str:
     # functions.
     if hasattr(multiprocessing, "get_all_start_methods"):
         asked: str | None = multiprocessing.get_start_method(allow_none=True)
-        # A library may have set a start method of its own, which only that library can use.
+        # A library may have set a start method of its own, which only that library can use. It does
+        # not count.
         usual: str = multiprocessing.get_all_start_methods()[0]
         if asked in ("spawn", "forkserver", "fork") and asked != usual:
             return asked

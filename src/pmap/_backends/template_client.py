@@ -102,7 +102,7 @@ class Template:
     def _send(self, what: int, number: int, fd: int) -> None:
         if sys.platform != "linux":
             key = _SCRIPT if what == protocol.IMPORT else number
-            with contextlib.suppress(OSError):  # no descriptor is left for a copy
+            with contextlib.suppress(OSError):  # no descriptor is left to copy the socket
                 self._on_the_way[key] = os.dup(fd)
         send_with_fds(self.sock, protocol.make_request(what, number), [fd])
 

@@ -73,7 +73,7 @@ class _Thread:
         self.chunks.put(None)
 
     def is_wanted(self) -> bool:
-        """Return whether the next item of the chunk that runs is to be run; its thread asks."""
+        """Return whether the next item of the chunk is to run; the worker's thread calls this."""
         # Most often no call has ended, and then the number is not looked at. Without the GIL, all
         # threads that run items of a call would take turns to count references to it.
         return not self.ending and not (self.forgotten and self.number in self.forgotten)
@@ -226,7 +226,7 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         state.end_after_chunks()
         try:
             state.item.pop()
-        except IndexError:  # the thread was first: the item has ended in time
+        except IndexError:  # the worker's thread was first: the item has ended in time
             return
         state.left = True
         self._tell(self._happened, WorkerEnded(worker, begun=1, stack=_stack_of(state.thread)))
@@ -306,7 +306,7 @@ def _take(state: _Thread, present: list[float]) -> bool:
     try:
         present.pop()
     except IndexError:
-        state.left = True  # `abort` may not have set `left` yet
+        state.left = True  # `abort`, in another thread, sets this attribute, too, but maybe later
         return False
     return True
 

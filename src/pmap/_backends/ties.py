@@ -62,7 +62,7 @@ def ties() -> Ties:
     process: Any = sys.modules.get("multiprocessing.process")
     current = getattr(process, "_current_process", None)
     if current is None:
-        return NO_TIES  # without `multiprocessing` in the program there is nothing to share
+        return NO_TIES  # the program does not use `multiprocessing`: workers need nothing
     key: bytes | None = current._config.get("authkey")
     fd = _tracker()
     if not _last.are(key, fd):

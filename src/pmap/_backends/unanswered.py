@@ -41,7 +41,6 @@ class Unanswered(Generic[Started]):
     """
 
     def __init__(self) -> None:
-        """Make the object; no process was started yet."""
         self.since: dict[Started, float] = {}
 
     @property

@@ -42,17 +42,10 @@ class WorkerSetup:
         may_spin: bool,
         room: int,
     ) -> None:
-        """Keep the settings, which are the same for all workers.
+        """Keep the settings of all workers; those not listed are described at `ProcessBackend`.
 
-        Args:
-            initializer: the function that each worker calls first; None: no function.
-            initargs: the arguments of the initializer.
-            max_memory: how many bytes of memory a worker may take; None: there is no limit.
-            kill_over_memory: whether a worker that takes more than `max_memory` is killed at once.
-            limits: environment variables that limit the threads of libraries in workers.
-            may_spin: whether a worker that waits for a message may poll for a moment before it
-                sleeps.
-            room: how many bytes of shared memory a worker may keep for a second use.
+        `may_spin`: whether a worker that waits for a message may poll for a moment before it
+        sleeps. `room`: how many bytes of shared memory a worker may keep for a second use.
         """
         self._initializer = initializer
         self._initargs = initargs
@@ -171,7 +164,7 @@ class WorkerSetup:
         return marshal.dumps((*about, list(sys.argv), script[:2], *how))
 
     def too_much_memory(self) -> str:
-        """Return a sentence that says that a worker has taken too much memory."""
+        """Return the sentence for an error that says that a worker has taken too much memory."""
         return f"it took more than {self._max_memory} bytes of memory"
 
 

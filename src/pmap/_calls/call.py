@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .kept import Keeper
     from .options import CallOptions
 else:
-    # These names are classes for type checkers only. At run time their modules are imported only by
-    # calls that need them: traced ones, and those whose results are kept in a file.
+    # At run time these names are `object`. The modules of the real types are imported only by calls
+    # that need them: traced calls, and calls whose results are kept in a file.
     Recording = Keeper = object
 
 
@@ -275,7 +275,7 @@ def _source(
     return Input([_iterable(verb, 0, given, name)], item)
 
 
-# -- reading the items of a call -----------------------------------------------------------------
+# --- reading the items of a call ---------------------------------------------------------------
 
 _NAMES = ("xs", "ys", "zs", "us", "vs", "ws")
 _ORDINALS = ("second", "third", "fourth", "fifth", "sixth", "seventh")

@@ -75,7 +75,7 @@ def kills(engine: object, inner_worker: bool | None) -> bool:
         return True
     if inner_worker is False or runs_live(engine, inner_worker):
         return False
-    # The program has not imported this module, so its engine is not of the module's class.
+    # If the program has not imported one of these modules, its engine is not of a class there.
     classes = [getattr(sys.modules.get(module), name, None) for module, name in _HERE]
     return isinstance(engine, tuple(one for one in classes if one is not None))
 

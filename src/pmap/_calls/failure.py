@@ -70,7 +70,6 @@ class Failure(Frozen):
         attempts: int = 1,
         item: object = None,
     ) -> None:
-        """Make a failure; the arguments are its attributes."""
         vars(self).update(
             error=error,
             index=index,

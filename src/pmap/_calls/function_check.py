@@ -49,8 +49,8 @@ def checked_function(
         ]
     else:
         return function
-    # The error message suggests a named function that calls the user's function, because a lambda
-    # would be harder to send and to read.
+    # A lambda would be harder to send and to read, so the error message suggests a named function
+    # that calls the user's function.
     lines = [f"def run({_PARAMETER[rest]}):"]
     lines += ["    " + line.format(call=f"{name}({_PARAMETER[rest]})") for line in body]
     wrapper = "\n".join("    " + line for line in [*lines, "", f"{verb}(run, {rest})"])

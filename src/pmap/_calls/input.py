@@ -126,7 +126,7 @@ def _left(iterable: object, read: int, only_reliable: bool) -> int | None:
         if isinstance(iterable, Sized):
             return max(0, len(iterable) - read)
         hint = length_hint(iterable, -1)
-    except Exception:  # a user's `__len__` may raise anything; the length is only for display
+    except Exception:  # a user's `__len__` may raise anything; then no length is shown
         return None
     return None if hint < 0 else hint
 
@@ -140,7 +140,7 @@ class Input:
     def __init__(
         self, iterables: Sequence[Iterable[object]], item: Callable[[object], object] | None = None
     ) -> None:
-        """Make the input; nothing is read yet.
+        """Begin without reading anything.
 
         Args:
             iterables: one iterable, whose elements are the items; or several, and each item is then
@@ -232,7 +232,7 @@ class AsyncInput:
     def __init__(
         self, iterable: AsyncIterable[object], item: Callable[[object], object] | None = None
     ) -> None:
-        """Make the input; nothing is read yet. `item` has the same meaning as in `Input`."""
+        """Begin without reading anything; `item` has the same meaning as in `Input`."""
         self.ended: bool = False
         self.error: Exception | None = None
         self.pace: _Pace = _Pace()

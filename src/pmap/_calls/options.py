@@ -53,12 +53,12 @@ NO_INTERPRETERS: Final = (
     "backend='interpreters' needs Python 3.14 or later, which has concurrent.interpreters; this is "
     f"Python {sys.version_info[0]}.{sys.version_info[1]}"
 )
-# The start methods that this Python has.
+# The backends that this Python has.
 BACKENDS_HERE: Final[tuple[Backend, ...]] = tuple(
     [name for name in BACKENDS if name != "interpreters" or sys.version_info >= (3, 14)]
 )
-# `multiprocessing.get_all_start_methods` is not called, because its import takes longer than that
-# of pmap.
+# The start methods that this Python has; to import `multiprocessing`, which knows them, would take
+# longer than to import pmap.
 START_METHODS: Final[tuple[StartMethod, ...]] = (
     get_args(StartMethod) if hasattr(os, "fork") else ("spawn",)
 )
@@ -541,7 +541,7 @@ def merge(
             if name in _WORKER:
                 raise OptionError(name, value, f"the given pool has already decided {name}")
     if merged.worker.backend == "interpreters":
-        from . import interpreter_options  # the module is imported only for this backend
+        from . import interpreter_options  # only a call on interpreters imports this module
 
         interpreter_options.check(in_force(merged))
     of_engines = merged.worker.inner_worker is not None or bool(merged.worker.ship)

@@ -100,8 +100,8 @@ class CallKeeping:
     def _take(self, index: int, key: bytes) -> None:
         self._claimed[index] = key
         if self._in_thread:
-            # This need not be the thread that runs this code: items that waited are claimed by the
-            # thread of the session.
+            # The thread that made the call is recorded, and not the thread that runs this code:
+            # items that had to wait are claimed by the thread of the session.
             self._session.threads[key] = self._thread
 
     def _load(self, found: dict[int, object], index: int, row: Row, text: str) -> bool:

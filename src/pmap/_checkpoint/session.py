@@ -199,7 +199,7 @@ class Session:
             # A call puts its end into the queue when all its outcomes are in the deque. So the
             # deque has all outcomes of the calls whose ends were taken from the queue.
             self._take_outcomes()
-            with self._lock:  # from here on, no items are claimed for the calls that end
+            with self._lock:  # the lock keeps other threads from claiming items for these calls
                 given_up = [claim for end in ends for claim in end.keeping.claims_left()]
             self._write(given_up)
             outcomes = [(end.then, self._outcome_of(end.keeping)) for end in ends]
@@ -282,7 +282,8 @@ class Session:
         """Remove the calls that have ended; if none is left, close the file and return True."""
         with _sessions_lock:
             self._calls -= ended
-            # Another thread may have got this session for a call that it has not added yet.
+            # `_awaited`: another thread may have got this session for a call that it has not added
+            # yet.
             if self._calls or self._awaited:
                 return False
             _sessions.pop(self._store.path, None)
@@ -291,7 +292,7 @@ class Session:
         self._store.close()
         return True
 
-    # The number of calls that got this session from `enter` and have not been added yet.
+    # For how many calls `enter` has returned this session that were not added to it yet.
     _awaited = 0
 
 
@@ -323,7 +324,7 @@ def enter(path: str) -> Session:
 
 
 def entered(session: Session) -> None:
-    """Record that the call that `enter` was called for is now added, or never will be."""
+    """Record that a call, for which `enter` has returned a session, was added or is given up."""
     with _sessions_lock:
         session._awaited -= 1
         if session._awaited or session._calls:

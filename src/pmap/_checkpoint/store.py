@@ -93,8 +93,8 @@ class Store:
         run = self._connection.execute
         application, version = self._marks()
         if application != APPLICATION_ID and self._has_tables():
-            # Another process may have made the file since the first look, so its marks are read
-            # again.
+            # Another process may have made the file since the first look, so application id and
+            # version are read again.
             application, version = self._marks()
             if application != APPLICATION_ID:
                 raise CheckpointError(self.path, "is a database of another program")

@@ -19,7 +19,7 @@ from .facts import Trial, Worker
 # A call may take this many seconds. That is long, because the first start of a worker after a boot
 # of the machine reads Python from the disk.
 LIMIT: Final = 60.0
-LONGEST: Final = 400  # this many characters of an error or warning are shown
+LONGEST: Final = 400  # at most this many characters of an error or warning are shown
 
 # What a worker returns about itself: the fields of `Worker`, but as a tuple, so that the worker
 # need not import the doctor.

@@ -4,17 +4,18 @@ import heapq
 
 from .._jobs.job import Job
 
-# A shorter list is not searched for calls that are over, because it takes little memory.
+# A heap of at most this many deadlines is not searched for those of ended calls: it takes little
+# memory.
 _FEW = 64
 
 
 class CallDeadlines:
-    """Keeps the times at which calls have to be over; the engine's lock guards the object."""
+    """The times at which calls have to be over; the engine's lock guards the object."""
 
     def __init__(self, jobs: dict[int, Job]) -> None:
-        """Make the object; no call has a deadline yet.
+        """Begin without deadlines.
 
-        `jobs` has the jobs in progress by their numbers; the engine removes a job that is over.
+        `jobs`: the calls in progress, by number; the engine removes a call that is over.
         """
         self._jobs = jobs
         # Each entry is the time of a deadline, by `time.monotonic`, and the number of the job.
@@ -31,8 +32,8 @@ class CallDeadlines:
         if len(self._heap) >= self._most:
             self._heap = [each for each in self._heap if each[1] in self._jobs]
             heapq.heapify(self._heap)
-            # The next search for entries of ended jobs is made when the heap is twice as long. So
-            # the search looks at each entry only a few times on average.
+            # The next search is made when the heap is twice as long as now. So each entry is looked
+            # at only a few times on average.
             self._most = max(_FEW, 2 * len(self._heap))
         heapq.heappush(self._heap, (until, job.number))
 
@@ -49,7 +50,7 @@ class CallDeadlines:
         return heap[0][0] if other is None else min(heap[0][0], other)
 
     def pass_due(self, now: float) -> list[Job]:
-        """Return the jobs whose deadlines have passed by now, and remember these jobs."""
+        """Return the calls whose deadlines have passed: `take_passed` returns True for these."""
         due: list[Job] = []
         while self._heap and self._heap[0][0] <= now:
             _, number = heapq.heappop(self._heap)
@@ -59,13 +60,13 @@ class CallDeadlines:
         return due
 
     def take_passed(self, job: Job) -> bool:
-        """Return whether the deadline of a job that ends has passed, and forget the job."""
+        """Return whether `pass_due` has returned this call, which ends now; forget the call."""
         if job.number not in self._passed:
             return False
         self._passed.remove(job.number)
         return True
 
     def forget(self) -> None:
-        """Forget all jobs."""
+        """Forget the deadlines of all calls."""
         self._heap.clear()
         self._passed.clear()

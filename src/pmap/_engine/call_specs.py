@@ -14,20 +14,20 @@ from .._transport.payload import Payload
 
 
 class CallSpecs:
-    """The call specs of the calls in progress, and the call spec of the last call."""
+    """The call specs of one pool: what its workers are told of each call before the first chunk."""
 
     def __init__(self, backend: Backend[Any]) -> None:
-        """Make the object; there is no call spec yet.
+        """Begin without call specs.
 
-        `backend` is told which call specs are not needed any more, so that its workers forget them.
+        `backend` is told when no call uses a call spec any more, so that its workers forget it.
         """
         self._backend = backend
         self._last: CallSpec | None = None  # the last call spec, which the next call may share
         # The last pickled function that is so large that it is in shared memory. A later call of
         # this function may use the same memory.
         self._large: Payload | None = None
-        # The version number that `notice_new_code` found last for the caller's modules. It changes
-        # when a module is loaded again.
+        # A number that changes when the program loads a module again, as `notice_new_code` found it
+        # last.
         self._code: int | None = None
 
     def pack(self, work: Work, sent_names: SentNames) -> CallSpec:
@@ -51,7 +51,7 @@ class CallSpecs:
     def use(self, work: Work, calls: int = 1) -> None:
         """Record that a call in progress uses its call spec; the next call may share it.
 
-        `calls`: how many calls use this call spec from now on.
+        `calls`: how many calls begin to use the call spec now.
         """
         spec = work.spec
         if spec is not None:
@@ -62,7 +62,7 @@ class CallSpecs:
                     self._backend.drop(last)
 
     def is_last(self, spec: CallSpec | None) -> bool:
-        """Return whether this is the last call spec, which the next call may share."""
+        """Return whether `spec` is that of the last call: the next call may share that one."""
         return spec is self._last
 
     def release(self, work: Work) -> None:
@@ -76,7 +76,7 @@ class CallSpecs:
     def share_no_more(self) -> None:
         """Do not let the next call share the last call spec, even if the function is the same.
 
-        It may refer by name to objects that new workers have not received.
+        The call spec may refer by name to objects that new workers have not received.
         """
         last, self._last = self._last, None
         if last is not None and not last.calls:

@@ -35,22 +35,22 @@ from .shown_progress import watch_no_more, watch_progress
 from .state import EngineState
 from .worker_list import WorkerList
 
-# If another thread has to carry out a request, the thread that made the request checks at this
-# interval, in seconds, whether that is done.
+# Seconds between two checks of a thread that waits until another thread has carried out its
+# request.
 _MOMENT = 0.005
-# Seconds between two calls of `watch`, a function that a caller may give for its call. A thread
-# that waits for the call calls it, if another thread runs the engine's loop.
+# A caller may give a function `watch` with a call. While another thread runs the engine's loop, the
+# thread that waits for the call calls `watch` at this interval, in seconds.
 _WATCH = 0.1
-# If `watch` raises an exception, its call is cancelled. The thread waits at most this many seconds
-# until nothing of the call runs any more.
+# If `watch` raises an exception, the call is cancelled. The thread then waits at most this many
+# seconds until no item of the call runs any more.
 _LAST = 5.0
-# Also without the interpreter's lock, `next` of a counter is a single step (an atomic exchange), so
-# no two jobs get the same number. pmap's other counters rely on that, too.
+# The numbers of jobs. Even without the GIL, `next` of a counter is one atomic step, so no two jobs
+# get the same number. pmap's other counters rely on that, too.
 _numbers = itertools.count(1)
 
 
 class Driver:
-    """Takes calls from any number of threads, and runs them on a backend."""
+    """The engine of one pool: takes calls from any number of threads, runs them on a backend."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Driver:
             try:
                 self._leadership.ensure_leader()
             except RuntimeError:
-                # No thread can be started to run the engine's loop, so no result would ever come.
+                # Without a thread for the engine's loop no result would come: cancel the job.
                 self._state.post(lambda: self._state.handle(e.JobCancelled(job.number, kill=True)))
                 raise
         if call.progress is not False:
@@ -173,7 +173,7 @@ class Driver:
         self._leadership.ensure_leader()
 
     def await_more(self, stream_job: StreamJob, start: int, timeout: float | None) -> None:
-        """Wait until a stream's job has results from `start` on, or is over; or for `timeout`."""
+        """Wait until a stream's job is over or has results from `start` on, or for `timeout`."""
         if timeout is None and (self.backend.runs_in_poll or self._leadership.is_mine()):
             # With the serial backend, items run in the thread that runs the engine's loop, and that
             # must be the thread that consumes the stream. A callback in the loop's thread may call
@@ -241,7 +241,7 @@ class Driver:
     def terminate(self) -> None:
         """Cancel all jobs and end all workers now.
 
-        If workers can be killed, return when they are gone.
+        Processes are killed: return when they are gone. Threads are not waited for.
         """
         self._state.closed = self._state.closed or "it was terminated"
         self._state.post(lambda: self._state.handle(e.Terminate()))
@@ -271,7 +271,7 @@ class Driver:
         self._after_the_end()
 
     def join(self) -> None:
-        """Wait until a closed or terminated pool is empty."""
+        """Wait until a closed or terminated pool has no jobs and no workers left."""
         if not self._state.closed:
             raise ValueError("the pool is still running: call close() or terminate() before join()")
         if self.holds_lock():
@@ -280,15 +280,15 @@ class Driver:
         self._leadership.run_until(self._state.ended.is_set, self._state.ended.wait)
         if thread is not None and thread is not threading.current_thread():
             thread.join()
-        self.pass_on_reports()  # the last output of the workers is written before `join` returns
+        self.pass_on_reports()  # when `join` returns, all output of workers is written
 
     def _after_the_end(self) -> None:
         me = threading.get_ident()
         # A callback or a signal handler may call this method in the thread that runs the engine's
-        # loop. After it, that thread goes on with its loop, and closes the backend at the end. A
-        # second loop here would take the events for which the outer loop waits.
+        # loop. Then that thread goes on with its loop afterwards, and closes the backend at the
+        # end. A second loop here would take the events for which the first loop waits.
         if not self._state.leader.is_thread(me) and not self._leadership.claim(me, lambda: None):
-            # Another thread is in the engine's loop, and may wait for events that do not come.
+            # Another thread in the engine's loop may wait for events that will not come: wake it.
             self.backend.wake()
         self._leadership.ensure_leader()
         with self._state.parking:
@@ -320,7 +320,7 @@ class Driver:
             # Another thread is in the engine's loop, and will soon leave it.
             self._state.ended.wait(_MOMENT)
         with self._state.parking:
-            self._state.parking.notify()  # no workers are left, so the background thread ends
+            self._state.parking.notify()  # wakes the background thread, so that it ends
 
     @property
     def busy(self) -> bool:
@@ -365,7 +365,7 @@ class Driver:
 
     @property
     def taken_away(self) -> bool:
-        """Whether the pool is unusable, because the interpreter is ending or this is a fork."""
+        """Whether the pool is unusable: the interpreter is ending, or this is a forked process."""
         return self.process_end.has_come
 
     def take_no_more(self) -> None:
@@ -383,7 +383,7 @@ class Driver:
                 submit_kept(job, self._state)
             return job
         if not call.items or self._pack(job):
-            state = self._state  # requests that came before this call are carried out first
+            state = self._state  # requests that came earlier are carried out before this one
             if may_wait and not state.inbox and state.singles.ask(job):
                 if state.singles.full and state.poisoned is None:
                     return job
@@ -393,9 +393,9 @@ class Driver:
         return job
 
     def _pack(self, job: Job) -> bool:
-        """Pickle the function of a call for its call spec; return whether the function was pickled.
+        """Pickle the function of a call; return whether that succeeded.
 
-        If the pickling fails, the call is over, and the error is its outcome.
+        If it fails, the call is over, with the error as its outcome.
         """
         sent_names = self.backend.sent_names
         if sent_names is not None:
@@ -405,8 +405,8 @@ class Driver:
                 # are not sent.
                 self._state.post(lambda: None)
             if self._state.singles.specs.notice_new_code():
-                # The program has loaded a module again, and workers may have an earlier version of
-                # it.
+                # The program has loaded a module again: replace workers, which may have the old
+                # one.
                 self.renew()
             try:
                 self._state.singles.specs.pack(job, sent_names)
@@ -417,7 +417,6 @@ class Driver:
             try:
                 self.backend.pack(job)
             except BaseException as error:
-                # Pickling the function runs the user's code, which may raise anything.
                 self._refuse(job, error)
         return not job.over
 
@@ -437,7 +436,7 @@ class Driver:
             self._leadership.ensure_leader()
 
     def finished_ahead(self, job: Job) -> int:
-        """Return how many items have ended that no worker has reported yet, as far as known."""
+        """Return how many items of a job have ended whose results are not here: a lower bound."""
         return self.backend.finished_ahead(job.number)
 
     def withdraw(self, job: Job) -> bool:
@@ -456,7 +455,7 @@ class Driver:
             unsent = [number for number in self._state.jobs if not where(number)]
             spared = {*unsent[: self._state.scheduler.starting]}
             # The last job is cancelled first. Otherwise a cancelled job could free a worker, which
-            # would begin a later one.
+            # would begin one of the jobs that are to be cancelled.
             for number in reversed([*self._state.jobs]):
                 if number not in spared:
                     self._state.handle(e.JobWithdrawn(number))

@@ -42,8 +42,8 @@ def begin_keeping(job: Job, state: EngineState) -> "Keeping | None":
 def sort_in(state: EngineState, job: Job, items: int, given: "Sorted") -> None:
     """Queue those items of a job that have to run, because its checkpoint does not have them.
 
-    `given` says which these are; `items`: how many new items the input has. This thread holds the
-    engine's lock.
+    `given` tells which items these are; `items` is how many new items the input has. The calling
+    thread holds the engine's lock.
     """
     if job.number not in state.jobs:
         return
@@ -69,8 +69,8 @@ def submit_kept(job: Job, state: EngineState) -> None:
     try:
         given = keeping.sort(items)
     except BaseException:
-        # Any exception, even Ctrl-C, ends the call. It gives up the items that it has claimed in
-        # the file, so that other processes can run them.
+        # Any exception, even Ctrl-C, ends the call. The items that the call has claimed in the file
+        # are given up, so that other processes can run them.
         keeping.end(lambda _: None)
         raise
     job.keeping = keeping

@@ -2,11 +2,11 @@
 
 
 class Leader(dict[int, int]):
-    """Which thread is in the engine's loop: the dict is {0: its number}, or empty if none is.
+    """The thread that runs the engine's loop: {0: number of the thread}, or {} if none does.
 
     Only one thread at a time, the leader, may run the loop. The class is a dict and not a lock:
-    `setdefault` in one step both makes a thread the leader and records which thread it is, so a
-    signal's exception right after that step cannot lose the information.
+    `setdefault` makes a thread the leader and records its number in one step, so the exception of a
+    signal cannot come between.
     """
 
     def claim(self, thread: int) -> bool:

@@ -36,7 +36,7 @@ class Leadership:
     def __init__(
         self, state: EngineState, idle_timeout: float | None, owner: "weakref.ref[object]"
     ) -> None:
-        """Make the object; no thread runs the engine's loop yet.
+        """Begin without a thread that runs the engine's loop.
 
         Args:
             state: the state of the engine, on which the loop works.
@@ -120,9 +120,9 @@ class Leadership:
             finally:
                 self._stop_leading(me)
         finally:
-            # The exception of a signal may interrupt `_stop_leading`. If this thread left the loop
-            # and stayed registered as the leader, no thread would run the loop, and all others
-            # would wait for ever.
+            # The exception of a signal may interrupt `_stop_leading`, so it is called once more. If
+            # this thread left the loop and stayed registered as the leader, no thread would run the
+            # loop, and all others would wait for ever.
             if self._state.leader.is_thread(me):
                 self._stop_leading(me)
 
@@ -137,7 +137,7 @@ class Leadership:
             finally:
                 self._state.leader.release(me)
         # Another thread may have begun to wait for a result while this thread ran the loop. So some
-        # thread must run the loop from now on.
+        # other thread must run the loop from now on.
         self.ensure_leader()
         if self._backend.has_cache and self._parked_until > self.last_used + _WARM:
             # The background thread may be asleep already, until a time that is too late to free the
@@ -157,10 +157,10 @@ class Leadership:
         if state.inbox or state.over:
             state.enter()
         while not reached():
-            # `polls_until` tells other threads until when this thread waits: here, for ever. Only
-            # then does this thread read the alarm. If another thread sets an earlier alarm before
-            # that, it is read here. If it does so later, it sees that this thread waits too long,
-            # and wakes it, even if the wait has not begun.
+            # `polls_until` tells other threads until when this thread waits: here, for ever. It is
+            # set before this thread reads the alarm. If another thread sets an earlier alarm before
+            # that, this thread reads it. If it does so later, the other thread finds in
+            # `polls_until` that this thread waits too long, and wakes this thread.
             state.polls_until = inf
             alarm = state.alarm
             state.polls_until = inf if alarm is None else alarm
@@ -214,8 +214,8 @@ class Leadership:
                         raise
                 else:
                     # The attribute is set when the thread has started, because another thread may
-                    # wait in `join` for it. The background thread has not ended by now: for that it
-                    # needs the lock `parking`, which this thread holds.
+                    # then call the `join` of the thread. The background thread has not ended by
+                    # now: for that it needs the lock `parking`, which this thread holds.
                     self._thread = thread
                     waiting_threads.append(self)
             else:
@@ -263,8 +263,8 @@ class Leadership:
     def _left(self, idle: float) -> float:
         """Return in how many seconds the pool will have been without work for `idle` seconds."""
         left = self.last_used + idle - time.monotonic()
-        # No time is left, but another thread runs a long call. The background thread checks again
-        # after `idle` seconds.
+        # The pool was last used more than `idle` seconds ago, but another thread still runs a long
+        # call. The background thread checks again after `idle` seconds.
         return idle if left <= 0 and self._state.scheduler.busy else left
 
     def _cool(self, after: float) -> None:
@@ -284,8 +284,8 @@ class Leadership:
         if self._backend.has_cache:
             self._state.post(partial(self._cool, _WARM))
         self.claim(me, self._work_on)
-        # The list `waiting_threads` says that this thread waits for work, so it creates no file
-        # until it is woken.
+        # Code that counts the threads that may create files does not count those in the list
+        # `waiting_threads`: until it is woken, this thread only waits for work.
         waiting_threads.append(self)
 
     def _work_on(self) -> None:

@@ -33,7 +33,6 @@ class ProcessEnd:
     """
 
     def __init__(self, state: EngineState, leadership: Leadership) -> None:
-        """Make the object, in the process that makes the engine and not in a fork of it."""
         self._state = state
         self._leadership = leadership
         self._backend = state.backend

@@ -16,7 +16,6 @@ class ReportQueue:
     """
 
     def __init__(self) -> None:
-        """Make the queue; there are no reports yet."""
         self.waiting: deque[Report] = deque()
         self.renew_lock()
 

@@ -19,12 +19,12 @@ _kind: Callable[[Job], tuple[CallSpec | None, RunRules]] = attrgetter("spec", "c
 
 
 class SingleCalls:
-    """Jobs of one item. Those that were asked for lately wait here for the engine's loop.
+    """Calls of one item. New ones may wait here until the thread in the engine's loop takes them.
 
-    While all workers are busy and items wait, another job of one item would only be queued behind
-    these. So the thread that asks for the call does not take the lock of the engine: it leaves the
-    job here. The thread in the engine's loop takes all these jobs together when the next event has
-    come from a worker. Such an event is certain to come, since workers are busy.
+    While all workers are busy and items wait, another call of one item would only be queued behind
+    these items. So the thread that asks for the call does not take the lock of the engine: it
+    leaves the job here. The thread in the engine's loop takes all these jobs together when the next
+    event has come from a worker. Such an event is certain to come, since workers are busy.
 
     Attributes:
         asked: the jobs that wait for the engine's loop.
@@ -35,13 +35,6 @@ class SingleCalls:
     __slots__ = ("_jobs", "_may_wait", "_over", "asked", "full", "specs")
 
     def __init__(self, jobs: dict[int, Job], over: deque[Job], backend: Backend[Any]) -> None:
-        """Make the object; there are no jobs yet.
-
-        Args:
-            jobs: the jobs that the scheduler knows, by number.
-            over: gets the jobs whose outcome is known.
-            backend: runs the items of the jobs.
-        """
         # No job may wait here if the backend runs items in `poll`: no event comes until a thread
         # calls `poll`.
         self._may_wait = not backend.runs_in_poll
@@ -54,8 +47,8 @@ class SingleCalls:
     def ask(self, job: Job) -> bool:
         """Leave a job here if workers are full and the job may wait; return whether it is here.
 
-        The caller then looks at `full` once more. If workers are not full any more, the thread that
-        has found that may not have seen the job.
+        If it is, the calling thread then has to read `full` once more. If another thread has made
+        `full` false meanwhile, that thread may not have seen the job.
         """
         call = job.call
         may_wait = self.full and self._may_wait and len(call.items) == 1
@@ -76,8 +69,8 @@ class SingleCalls:
         taken: list[Job] = []
         for _ in range(len(self.asked)):
             job = self.asked[0]
-            # Each job is put into one table before it is removed from the other. So if a signal's
-            # exception strikes in between, the job ends with an error, and is not lost.
+            # Each job is put into the table of jobs before it is removed from the queue. So if a
+            # signal's exception strikes in between, the job ends with an error, and is not lost.
             self._jobs[job.number] = job
             self.asked.popleft()
             taken.append(job)
@@ -102,12 +95,12 @@ class SingleCalls:
         return CallsFinished(event.worker, len(event.works), event.elapsed, event.size)
 
     def finish(self, numbers: list[int]) -> None:
-        """Let jobs be over: they have their results."""
+        """End jobs, given by their numbers, whose results have come."""
         jobs, over, release = self._jobs, self._over.append, self.specs.release
         for number in numbers:
             job = jobs[number]
-            # The job is removed last. So if a signal's exception strikes in between, its caller is
-            # told all the same that it is over.
+            # The job is removed from the table last. So if a signal's exception strikes before
+            # that, the caller still gets the outcome of the job.
             over(job)
             del jobs[number]
             release(job)

@@ -76,7 +76,7 @@ class EngineState:
         # The time until which the leader (the thread in the engine's loop) waits without reading
         # the alarm again; -inf: the leader does not wait.
         self.polls_until: float = -inf
-        # An exception has interrupted a thread that held the lock: the state may be half changed.
+        # The exception that interrupted a thread with the lock: the state may be half changed.
         self.poisoned: BaseException | None = None
         # Whether workers are ended by SIGTERM, which a worker may handle, and not by SIGKILL.
         self.softly = False
@@ -133,7 +133,7 @@ class EngineState:
             # call carries out all requests before it returns.
             return
         singles = self.singles
-        # In an engine that has to be reset, `full` may be wrong, and no event may ever come.
+        # `full` may be wrong in an engine that has to be reset, and no event may ever come.
         while (
             polled is not None
             or self.inbox
@@ -188,7 +188,7 @@ class EngineState:
             self._renew_if_outdated(self.jobs[event.jobs[0]])
             self.handle(event)
         if closed:
-            self._obey([])  # the closed pool may have been waiting for jobs that are refused now
+            self._obey([])  # a closed pool ends now, if no job is left
 
     def _tell(self) -> None:
         """Hand out the outcomes of the jobs that are over; callbacks run here, without the lock."""
@@ -197,7 +197,7 @@ class EngineState:
             try:
                 job = self.over[0]
             except IndexError:
-                break  # another thread has handed out the last outcome
+                break  # no job is left: another thread has handed out the outcome of the last one
             # The job leaves the queue only after its outcome is handed out, so that no exception
             # can lose it.
             job.settle()
@@ -207,8 +207,7 @@ class EngineState:
                 pass
             me = threading.get_ident()
             if self.leader.get(0, me) != me:
-                # The leader, which is the thread in the engine's loop, may be waiting for this very
-                # job.
+                # The leader (the thread in the engine's loop) may be waiting for this job: wake it.
                 self.backend.wake()
 
     def _start_anew(self, poison: BaseException) -> None:
@@ -445,7 +444,7 @@ class EngineState:
         def hand_over() -> None:
             if self.writing.pop(job.number, None) is not None:
                 self.over.append(job)
-            self._obey([])  # a closed pool may have been waiting for the end of this job
+            self._obey([])  # a closed pool ends now, if no job is left
 
         def written(error: Exception | None) -> None:
             job.unkept = error
@@ -477,7 +476,8 @@ class EngineState:
             self._hand_over(job)
             return
         until = job.call.rules.until
-        # The deadline of the call has passed already, while the caller was reading the input.
+        # The deadline of the call has passed while the caller was reading the input, so the call
+        # ends now.
         if until is not None and until <= time.monotonic():
             job.run_out_of_time(outcomes.late(job))
             self._hand_over(job)

@@ -2,6 +2,6 @@
 
 
 class WorkerEnd:
-    """Gets the exit code of a worker when the worker ends; other code may hold it before that."""
+    """Holds the exit code of one worker, once that worker has ended."""
 
     exitcode: int | None = None  # the exit code of the worker's process; None before its end

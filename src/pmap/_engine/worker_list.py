@@ -14,7 +14,6 @@ class WorkerList:
     """Looks up the workers of one pool by their numbers, and ends them."""
 
     def __init__(self, state: EngineState, leadership: Leadership) -> None:
-        """Make the list of a pool's workers, from the state of its engine."""
         self._state = state
         self._leadership = leadership
 

@@ -41,10 +41,10 @@ _LOOK = 0.06  # seconds that a batch should take if a thread tests the interpret
 _LOOKS = (0, 2)  # the numbers of the batches during which a thread tests the interpreter's lock
 # To compute the size of a batch, an item is taken to need at least this many seconds.
 _SHORTEST = 1e-6
-# If all items together have run for this many seconds, other work of the machine is spread evenly
-# over them.
+# If the tried items have run for this many seconds together, other processes have slowed all of
+# them down about equally.
 _ENOUGH = 0.1
-_PLAIN = 40  # a value whose pickle has at most this many bytes counts as a number
+_PLAIN = 40  # a value whose pickle has at most this many bytes counts as plain, such as a number
 # If an input does not tell its length, it is assumed to have this many items.
 _MANY = 100_000
 # If an item may take fewer seconds than this, a test of the interpreter's lock cannot tell whether
@@ -177,7 +177,7 @@ class _Tried:
         self.packing = 0.0  # how many seconds it took to pickle these arguments
         self.unsent = ""
         self.failed = ""
-        self.is_over = False  # a worker was lost, so no more items are tried
+        self.is_over = False  # whether the trial is over before its time, because a worker was lost
 
     @property
     def measured(self) -> Measured:
@@ -312,7 +312,8 @@ def _predicted(asked: Asked, pools: Pools, tried: _Tried, known: Known) -> Known
     measured = tried.measured
     size_in, size_out = tried.size_in or 0, tried.size_out or 0
     each = measured.seconds
-    # If the total is so short, it may contain a time slice of another process.
+    # If the items have run for so short a time in all, that time may contain a time slice of
+    # another process.
     if each < _ENOUGH:
         each = min(each, measured.own + measured.waiting)
     cost = ItemCost(

@@ -84,7 +84,7 @@ class _First:
             self.consumed += len(taken)
         self._read += len(taken)
         if len(taken) < count and self._read < MOST:
-            self.length = self._read  # the input has ended, which tells its length
+            self.length = self._read  # the input has ended: its length is the number of items read
         return taken
 
 

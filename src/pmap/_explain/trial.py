@@ -106,7 +106,7 @@ class Trial:
     """Calls a function with the arguments of some items, and returns what was measured."""
 
     def __init__(self, function: Callable[..., object], name: str, number: int) -> None:
-        """Make an object that runs in place of `function`.
+        """Prepare to run in place of `function`, which error messages call `name`.
 
         `number` identifies the explanation: by it a worker knows whether it has run items of the
         same explanation before.

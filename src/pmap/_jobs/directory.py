@@ -20,9 +20,9 @@ from .._transport.settings import read_locale_by
 _WORTH = 100
 _SIZE = 4096  # longest path in bytes that `_read` can return; `os.getcwd` reads longer ones
 
-_calls = 0  # how often the directory was asked for before `ctypes` was imported
-# A function that returns the path as bytes; it returns None if there is no path, or if the path is
-# too long. The variable is None until `ctypes` is imported.
+_calls = 0  # how many calls of `directory_now` there were before `ctypes` was imported
+# A function that returns the path of the current directory as bytes; it returns None if there is no
+# path, or if the path is too long. The variable is None until `ctypes` is imported.
 _read: Callable[[], bytes | None] | None = None
 _last: tuple[bytes, str] | None = None  # the path that was read last, as bytes and as text
 

@@ -21,7 +21,7 @@ E = TypeVar("E", bound=BaseException)
 
 
 class Item:
-    """How messages describe an item: the name of its function, its index, a repr of its input."""
+    """Describes an item in error messages: name of its function, its index, repr of its input."""
 
     __slots__ = ("function", "index", "input")
 

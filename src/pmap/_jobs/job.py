@@ -48,7 +48,7 @@ class JobOwner(Protocol):
         ...
 
     def finished_ahead(self, job: "Job") -> int:
-        """Return how many items have ended that no worker has reported yet, as far as known."""
+        """Return how many items of a job have ended whose results are not here: a lower bound."""
         ...
 
     def run_until(self, reached: Callable[[], bool]) -> None:
@@ -74,9 +74,8 @@ class Job(Work):
     resting = False
 
     def __init__(self, number: int, call: Call, owner: JobOwner) -> None:
-        """Make the job; no item has a result yet."""
         super().__init__(number, call)
-        self.done: int = 0  # how many items are finished, including those that failed
+        self.done: int = 0  # how many items of the call are finished, including those that failed
         self.failed: int = 0  # how many items have failed
         if not call.items:
             # Each job has a list of its own, because the caller may change the list that it gets.
@@ -185,7 +184,7 @@ class Job(Work):
         return self.total
 
     def finished_ahead(self) -> int:
-        """Return how many items have ended that no worker has reported yet, as far as known."""
+        """Return how many items have ended whose results have not come yet: a lower bound."""
         return self._owner.finished_ahead(self)
 
     def _cancel(self) -> None:

@@ -22,7 +22,8 @@ class Notifier:
     def notify(self) -> None:
         """Call each callback once, and forget it."""
         while self._waiting:
-            # Another thread that calls `notify` has taken the last callback, so the list is empty.
+            # Another thread that calls `notify` has taken the last callback, so `pop` finds an
+            # empty list.
             with suppress(IndexError):
                 self._waiting.pop()()
 
@@ -46,7 +47,7 @@ class Notifier:
         notified.acquire()
         self.add(notified.release, there)
         if not notified.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
-            # Another thread that calls `notify` has just taken the callback, so it is not in the
-            # list.
+            # Another thread that calls `notify` has just taken the callback, so the list does not
+            # have it.
             with suppress(ValueError):
                 self._waiting.remove(notified.release)

@@ -34,10 +34,10 @@ TRANSITIONS: Final = {
     SETTLED: {},
 }
 
-# One lock serves all `Pending` objects, so that each object stays small. It is held for a few lines
-# only. They call nothing, make no object and do not loop: at each of these, Python may run a signal
-# handler or a finaliser, which may cancel a call. It would wait for this lock in the very thread
-# that holds it.
+# One lock serves all `Pending` objects, so that each object stays small. A thread holds it for a
+# few lines only. These lines call nothing, make no object and do not loop: at each of these, Python
+# may run a signal handler or a finaliser. Such code may cancel a call, and would then wait for this
+# lock in the very thread that holds it.
 _lock = allocate_lock()
 
 
@@ -84,7 +84,6 @@ class Pending:
     __slots__ = ("_event", "_listeners", "_settling_thread", "_state", "error", "values")
 
     def __init__(self) -> None:
-        """Make the object; the outcome is not known yet."""
         self.error: Exception | None = None
         # The results, when the work is over without an error. The type is `Any`, because the
         # caller's function decides the types of results.
@@ -117,7 +116,7 @@ class Pending:
             # the lock, the state first.
             self._settling_thread = me
             self._state = SETTLING
-            listeners = self._listeners  # a callback that is added later is run at once
+            listeners = self._listeners  # callbacks that are added from now on run at once
         try:
             self._complete_values()
             if listeners is not None:

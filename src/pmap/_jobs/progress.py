@@ -47,7 +47,7 @@ def watch(job: Job) -> None:
         return
     one = _Watch(job, tell)
     # The last update is arranged before the first one is made. So wherever Ctrl-C interrupts this
-    # code, what got the first update also gets the last one.
+    # code, a bar or function that got the first update also gets the last one.
     _watches[job.number] = one
     job.when_over(one.end)
     if not job.over:
@@ -237,7 +237,7 @@ def _see_to_a_thread() -> None:
             thread = threading.Thread(target=_look, name="pmap-progress", daemon=daemon())
             try:
                 thread.start()
-            except RuntimeError:  # without the thread only the first and the last update are made
+            except RuntimeError:  # no thread: only the first and last update are made
                 return
             _thread = thread
 

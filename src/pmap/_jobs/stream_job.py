@@ -92,7 +92,7 @@ class StreamJob(Job):
                 values[offset] = self.failure(start + offset, error)
                 self.count_failure()
             elif not self.call.rules.collect:
-                self.fail(start + offset, error)  # the first failed item ends the call
+                self.fail(start + offset, error)  # a failed item ends the call
             else:
                 self.count_failure()
         if self._as_values:
@@ -110,8 +110,8 @@ class StreamJob(Job):
         self.fill(index, [None], {0: error})
 
     def run_out_of_time(self, error: Exception) -> None:
-        # The input has not ended. So this error is raised when the consumer has taken all results
-        # that came before the deadline.
+        # The input has not ended. So the consumer first gets all results that came before the
+        # deadline, and then this error.
         self.error: Exception | None = error
         if self.call.rules.collect:
             self.late = error
@@ -129,7 +129,7 @@ class StreamJob(Job):
 
     def settle(self) -> None:
         super().settle()
-        # The job is made over before the waiting threads are woken, because they check that.
+        # The job is over before the waiting threads are woken, because they check whether it is.
         self._notifier.notify()
 
     def after_fork_in_child(self, error: Exception) -> None:

@@ -210,11 +210,11 @@ class Work(Pending):
         self.unsent[index] = error, where
 
     def item(self, index: int) -> Item:
-        """Return how messages describe the item at `index`."""
+        """Return the description of the item at `index`, for error messages."""
         return self.described(index, self.call.items[index])
 
     def described(self, index: int, value: object) -> Item:
-        """Return how messages describe the item at `index`, whose input is `value`."""
+        """Return a description, for messages, of the item at `index`, whose input is `value`."""
         if self.call.kind is Kind.EACH:
             text = short_repr(value)
         elif self.call.kind is Kind.STAR:
@@ -272,7 +272,7 @@ def _worth_sending(pair: tuple[ContextVar[Any], Any], context: Context) -> objec
     the context that an initializer has set in the worker.
     """
     if pair[0] is IN_FORCE:
-        return None  # the variable has options of pmap, which hold for the caller's calls only
+        return None  # it has the options of `pmap.defaults`, which do not hold in workers
     # NumPy's value is a C object (a capsule), which cannot be pickled.
     if pair[0].name == "numpy.ufunc.extobj":
         errors = _NumpyErrors(context)

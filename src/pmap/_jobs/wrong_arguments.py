@@ -4,7 +4,8 @@ from .._calls.call import Kind
 from .item_errors import add_note
 from .work import Work
 
-# What Python says of a call that does not fit; the second, of ``*row``, is of 3.15 and later.
+# Words in Python's messages for arguments that do not fit a function. The second is of Python 3.15
+# and later, for ``*row``.
 _SIGNS = ("argument", "Value after *")
 
 

@@ -15,7 +15,7 @@ from .workers import Workers
 
 
 class CallEndings:
-    """Ends jobs of one item each, whose results have come in one piece.
+    """Ends several jobs of one item each, whose results have come in one message of a worker.
 
     There may be millions of such jobs. So what has to be done once for a worker is not done for
     each job.
@@ -31,17 +31,6 @@ class CallEndings:
         endings: JobEndings,
         answer: Answer,
     ) -> None:
-        """Make the object; no job has ended yet.
-
-        Args:
-            jobs: the jobs that are not over.
-            workers: the workers that run the jobs.
-            prefetch: is told of a worker that may take more.
-            reclaiming: is told that chunks are finished.
-            deadlines: is told that a worker begins its next chunk.
-            endings: ends a worker whose next chunk is not wanted any more.
-            answer: gets the command.
-        """
         self._jobs = jobs
         self._workers = workers
         self._prefetch = prefetch
@@ -53,8 +42,8 @@ class CallEndings:
     def finish(self, worker: Worker, event: CallsFinished, now: float) -> bool:
         """End the jobs of the first chunks of a worker.
 
-        Return False, and change nothing, if one of them is not as most are: for example, it is
-        being cancelled, or its function is another one.
+        Return False, and change nothing, if one of the jobs is not as most are: for example, it is
+        being cancelled, or its function differs from that of the other jobs.
         """
         count = event.chunks
         chunks = [worker.chunks[at] for at in range(count)]
@@ -75,7 +64,8 @@ class CallEndings:
         self.go_on(worker, cost, event, now, chunks=count, items=count)
         self._prefetch.consider(worker)
         if worker.chunks and worker.chunks[0].next >= worker.chunks[0].job.end:
-            # The worker goes on with its next chunk, which nobody may want any more.
+            # The worker begins its next chunk now. If nobody wants that chunk any more, the worker
+            # is killed.
             self._endings.end_unwanted(worker)
         self._answer.commands.append(FinishCalls(ended))
         if self._workers.closed:
@@ -97,12 +87,12 @@ class CallEndings:
         """Measure the items of a worker's finished chunks; its next chunk, if any, begins now.
 
         Args:
-            worker: the worker, which holds these chunks no more.
-            cost: measures the items.
-            event: tells how long they took, and their size.
+            worker: the worker that has finished the chunks.
+            cost: gets the seconds and bytes of the items.
+            event: tells how many seconds and bytes the items took.
             now: the time.
             chunks: how many chunks are finished.
-            items: how many items they have.
+            items: how many items these chunks have.
         """
         untrusted = cost.items < TRUSTED_ITEMS
         cost.measured(items, event.elapsed, event.size)

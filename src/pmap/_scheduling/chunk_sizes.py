@@ -131,9 +131,9 @@ def is_short(items: int, last: CostMeter) -> bool:
 
 
 def is_quick(last: CostMeter) -> bool:
-    """Return whether items that cost as much as `last` says may begin several at a time.
+    """Return whether several items of a new job may begin together, because they are quick.
 
-    `last` is the measured cost of the last job with the same function: no item of the new job has
+    `last` is the measured cost of the last job with the same function. No item of the new job has
     been measured yet.
     """
     each = last.at_worst()

@@ -15,7 +15,6 @@ class Deadlines:
     """Checks that items keep to their `timeout`; `Worker.check_at` is when the next check is."""
 
     def __init__(self, workers: Workers, answer: Answer) -> None:
-        """Make the object; no worker has an item to be checked yet."""
         self._workers = workers
         self._answer = answer
 

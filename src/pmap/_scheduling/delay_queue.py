@@ -3,8 +3,8 @@
 import heapq
 from collections.abc import Callable
 
-# A shorter queue is not searched for items that nobody wants any more, because it takes little
-# memory.
+# A queue of at most this many items is not searched for items that nobody wants any more: it takes
+# little memory.
 _FEW = 64
 
 
@@ -12,10 +12,10 @@ class DelayQueue:
     """Items of all jobs that wait for their next try, ordered by time; there may be millions."""
 
     def __init__(self, is_wanted: Callable[[int, int], bool]) -> None:
-        """Make the queue empty.
+        """Begin with an empty queue.
 
-        `is_wanted` returns whether an item, given by its job and its index, still has to be tried
-        again.
+        `is_wanted`: a function that returns whether an item, given by its job and its index, still
+        has to be tried again.
         """
         self._is_wanted = is_wanted
         # Each entry of the heap is the time, the number of the job, and the index of the item.
@@ -28,8 +28,8 @@ class DelayQueue:
         if len(self._heap) >= self._most:
             self._heap = [each for each in self._heap if self._is_wanted(*each[1:])]
             heapq.heapify(self._heap)
-            # The next search for unwanted items is made when the heap is twice as long. So the
-            # search looks at each entry only a few times on average.
+            # The next search for unwanted items is made when the heap is twice as long as now. So
+            # each entry is looked at only a few times on average.
             self._most = max(_FEW, 2 * len(self._heap))
         heapq.heappush(self._heap, (when, job, item))
 

@@ -30,18 +30,11 @@ class Dispatcher:
         can_prefetch: bool,
         can_combine: bool,
     ) -> None:
-        """Make the object; no chunk was sent yet.
+        """Begin without any chunk sent.
 
-        Args:
-            jobs: the jobs whose items wait.
-            workers: the workers that get chunks.
-            prefetch: decides which busy workers may be sent more chunks.
-            reclaiming: is told when a worker may hold items that can be taken back.
-            deadlines: is told when a chunk begins.
-            answer: gets the commands that follow.
-            can_prefetch: whether busy workers may be sent chunks before they need them.
-            can_combine: whether several chunks of the caller's `chunksize` may be sent as one chunk
-                to a worker from which single items can be taken back.
+        `can_prefetch`: whether busy workers may be sent chunks before they need them.
+        `can_combine`: whether several chunks of the caller's `chunksize` may be sent as one chunk
+        to a worker from which single items can be taken back.
         """
         self._jobs = jobs
         self._workers = workers
@@ -90,7 +83,8 @@ class Dispatcher:
             # Each job gives one chunk in turn, so that a long job does not starve a short job.
             if stop < job.end and job.waiting():
                 self._jobs.enqueue(job)
-            # The next lines rely on it that the first job in the queue has items to send.
+            # Ended jobs are removed from the front of the queue: the first job has to be one with
+            # items to send.
             self._jobs.skip_finished()
             step = job.step_of(stop - start) if worker.can_reclaim_items and stop - start > 1 else 0
             if step:

@@ -27,7 +27,7 @@ class JobSubmitted(NamedTuple):
 
 
 class CallsSubmitted(NamedTuple):
-    """The caller submits several jobs of one item each, with the same `rules`.
+    """The caller submits several jobs of one item each, with the same rules, such as a timeout.
 
     The event means the same as one `JobSubmitted` for each number in `jobs`, in their order.
     """

@@ -20,15 +20,6 @@ class JobEndings:
         answer: Answer,
         can_kill: bool,
     ) -> None:
-        """Make the object; no job has ended yet.
-
-        Args:
-            jobs: the jobs that are not over.
-            workers: the workers that may hold unwanted items.
-            reclaiming: takes back items that workers have not begun.
-            answer: gets the commands that follow.
-            can_kill: whether workers can be killed, as processes can and threads cannot.
-        """
         self._jobs = jobs
         self._workers = workers
         self._reclaiming = reclaiming
@@ -39,8 +30,9 @@ class JobEndings:
         """End a job if the job waits for no more input, and if all wanted items have ended."""
         if job.state >= FINISHED or job.unfinished():
             return
-        # Workers that run unwanted items of the job may be being killed. Then the job is over when
-        # they have ended: the caller relies on it that nothing of the job runs afterwards.
+        # Workers that run unwanted items of the job may be being killed. Then the job is over only
+        # when these workers have ended: the caller relies on it that no item of the job runs
+        # afterwards.
         if job.in_flight and self._can_kill and job.kills():
             return
         job.state = CANCELLED if job.state == KILLING else FINISHED
@@ -140,9 +132,10 @@ class JobEndings:
             and not holders[0].leaving
             and job.state == RUNNING
         ):
-            # If several workers hold items of the job, it is not cancelled: what one worker gives
-            # back could be sent again before the others answer. If a worker holds one chunk only,
-            # whose items begin together, the chunk has begun, and the job is not cancelled either.
+            # If several workers hold items of the job, the job is not cancelled: what one worker
+            # gives back could be sent again before the other workers answer. If a worker holds only
+            # one chunk, whose items begin together, that chunk has begun, and the job is not
+            # cancelled either.
             job.state = WITHDRAWING
             self._reclaiming.request(holders[0])
 

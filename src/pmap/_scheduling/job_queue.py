@@ -22,7 +22,6 @@ class JobQueue:
     """
 
     def __init__(self) -> None:
-        """Make the queue; no job was submitted yet."""
         # There may be millions of calls of one item, most with the same rules. Those with the same
         # rules share one small `SingleCall`. Each gets a `Job` object only when its item is sent to
         # a worker.
@@ -107,7 +106,7 @@ class JobQueue:
         return numbers
 
     def _meter(self, like: Hashable) -> CostMeter:
-        """Return the cost that jobs with this `like` measure together; a new one if it is None."""
+        """Return the measured cost that jobs with this `like` share; a new one if it is None."""
         meter = CostMeter() if like is None else self._meters.get(like)
         if meter is None:
             meter = CostMeter()

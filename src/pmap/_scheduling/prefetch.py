@@ -39,22 +39,17 @@ class Prefetch:
     """The busy workers that may be sent more chunks, so that no event has to check all workers.
 
     There are two groups: workers that may get more chunks, and workers that hold their share of the
-    waiting items. A worker in neither group holds enough chunks until it has finished some items.
+    waiting items (the seconds that these take, divided by the limit of workers). A worker in
+    neither group holds enough chunks until it has finished some items.
     """
 
     def __init__(self, jobs: JobQueue, limit: int) -> None:
-        """Make the object; no worker was started yet.
-
-        Args:
-            jobs: the jobs whose items are to be sent.
-            limit: how many workers there may be at a time.
-        """
         self._jobs = jobs
         self._limit = limit
         self._below_target: dict[int, Worker] = {}  # workers that may get more chunks
         self._at_share: dict[int, Worker] = {}  # workers that hold their share of the waiting items
-        # For which job the workers in `_at_share` hold their share of the waiting items. None: a
-        # call of a single item waits. `_SEVERAL`: there are several such jobs.
+        # The number of the job whose waiting items the workers in `_at_share` share. None: a call
+        # of a single item waits. `_SEVERAL`: several jobs have waiting items.
         self._share_of: int | None = None
 
     def resize(self, limit: int) -> None:
@@ -82,7 +77,7 @@ class Prefetch:
         self._share_anew()
 
     def _share_anew(self) -> None:
-        """Let workers that hold their share have more chunks, because more items wait now."""
+        """Let workers that hold their share of the waiting items get more: more items wait now."""
         if self._at_share:
             self._below_target.update(self._at_share)
             self._at_share.clear()

@@ -29,7 +29,6 @@ class Reclaiming:
     """
 
     def __init__(self, workers: Workers, prefetch: Prefetch, answer: Answer) -> None:
-        """Make the object; there is no worker yet from which items could be taken back."""
         self._workers = workers
         self._prefetch = prefetch
         self._answer = answer
@@ -43,8 +42,8 @@ class Reclaiming:
         question = ReclaimChunks(worker.id)
         if worker.state == RECLAIMING or question in self._answer.questions:
             return
-        # A worker that is ending keeps its state. It is asked for its items, too, because a thread
-        # may take long to end.
+        # A busy worker is in the state RECLAIMING until it answers. A worker that is ending is
+        # asked, too, because a thread may take long to end, but its state stays.
         if worker.state == BUSY:
             worker.state = RECLAIMING
         self._answer.questions.append(question)

@@ -13,7 +13,6 @@ class Retries:
     """The failed items that will be run again."""
 
     def __init__(self, jobs: JobQueue, prefetch: Prefetch, answer: Answer) -> None:
-        """Make the object; no item has failed yet."""
         self._jobs = jobs
         self._prefetch = prefetch
         self._answer = answer

@@ -204,7 +204,7 @@ class Scheduler:
 
     @property
     def is_full(self) -> bool:
-        """Whether one more job of one item would only be queued: no worker takes what waits."""
+        """Whether a new job of one item would only wait in the queue, because no worker is free."""
         return bool(self._jobs.turns) and len(self._workers.all) >= self._workers.limit
 
     def cost_and_read_ahead(self, id: int) -> tuple[float | None, int]:
@@ -241,7 +241,10 @@ class Scheduler:
         return len(self._workers.all)
 
     def where(self, id: int) -> list[tuple[int, int]]:
-        """Return where the chunks of a job are: pairs of a worker and a place in its list."""
+        """Return which workers hold chunks of a job.
+
+        Each pair is the number of a worker, and the position of a chunk among the worker's chunks.
+        """
         job = self._jobs.peek(id)
         if job is None or not job.in_flight:
             return []
@@ -296,7 +299,7 @@ class Scheduler:
 
     def _on_input_arrived(self, event: InputArrived) -> None:
         job = self._jobs.get(event.job)
-        # The job takes no input any more: it has failed, or its caller has cancelled it.
+        # A job that has failed or was cancelled takes no more input.
         if job is not None and job.state == OPEN:
             job.end += event.items
             self._prefetch.enqueue(job)
@@ -345,7 +348,8 @@ class Scheduler:
     # --- events of workers ---------------------------------------------------------------------
 
     def _on_items_finished(self, event: ItemsFinished, more: bool = False) -> None:
-        # `more`: the worker has finished its next chunk, too, whose event comes next.
+        # `more`: the worker has finished its next chunk, too, and the event that tells so comes
+        # next.
         worker = self._workers.all[event.worker]
         chunk = worker.chunks[0]
         job = chunk.job
@@ -403,9 +407,9 @@ class Scheduler:
                 continue
             touched[job.id] = job
             if chunk is worker.chunks[0] and chunk.next < min(chunk.stop, job.end):
-                # The death counts as a failed try of the chunk only if no item of it was finished,
-                # and the scheduler has not killed the worker. Otherwise it says nothing about the
-                # items that had not begun.
+                # The death counts as a failed try of the chunk only if no item of the chunk was
+                # finished, and the scheduler has not killed the worker. Otherwise the death says
+                # nothing about the items that had not begun.
                 if chunk.next == chunk.start and worker.state < OVERDUE:
                     chunk.tries += 1
                 self._lose_items(worker, chunk, event.begun or int(chunk.tries >= MAX_TRIES))
@@ -423,7 +427,7 @@ class Scheduler:
         job = chunk.job
         for index in range(chunk.next, min(chunk.next + lost, chunk.stop)):
             if index >= job.end:
-                break  # an earlier item was lost, which has ended the job
+                break  # the job has ended, because an earlier item was lost
             chunk.next = index + 1
             overdue = worker.state == OVERDUE
             may = job.rules.retry_overdue if overdue else job.rules.retry_lost

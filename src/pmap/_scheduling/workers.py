@@ -31,15 +31,6 @@ class Workers:
         prefetch: Prefetch,
         answer: Answer,
     ) -> None:
-        """Make the object; no worker was started yet.
-
-        Args:
-            limit: how many workers there may be at a time.
-            max_chunks: how many chunks a worker may run before it is replaced; None for no limit.
-            jobs: the jobs that the workers run.
-            prefetch: is told of each worker that gets no more chunks.
-            answer: gets the commands for the workers.
-        """
         self.limit = limit
         self._max_chunks = max_chunks
         self._jobs = jobs
@@ -51,7 +42,7 @@ class Workers:
         self.closed = False
         # Seconds that a chunk takes beside those of its items; 0 if that is very little.
         self.overhead = 0.0
-        # whether the idle workers were told to end, and no call has come since
+        # Whether the idle workers were told to end, and no call has come since then.
         self._retired = False
         self._next = 0
         self._start_failures = 0

@@ -39,7 +39,7 @@ class Recording:
     """Records one call in a trace; when the call is over, saves the trace to a file, if asked."""
 
     def __init__(self, trace: Trace, path: str | None, label: str) -> None:
-        """Make the recording; nothing is recorded yet.
+        """Begin a recording without any records.
 
         Args:
             trace: the trace in which the call is recorded.

@@ -132,7 +132,6 @@ class Records:
     """
 
     def __init__(self) -> None:
-        """Make the object; there are no records yet."""
         self.calls: dict[int, CallRecord] = {}
         self._workers: dict[int, WorkerRecord] = {}
         # The key of each worker, by two numbers: that of the worker's pool, and that which the

@@ -29,7 +29,7 @@ class Descriptor:
         self.close()
 
     def close(self) -> None:
-        """Close the file descriptor now; it counts as not arrived from then on."""
+        """Close the file descriptor now; from then on `detach` raises OSError."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             try:

@@ -105,10 +105,11 @@ def _fill(error: BaseException, state: tuple[dict[str, object], dict[str, object
     fields, slots = state
     native = _native(type(error))
     for name, value in fields.items():
-        # The built-in base class manages some attributes itself, as ImportError does with `name`.
+        # Some attributes belong to the built-in base class, as `name` does to ImportError; that
+        # class has to set them.
         if name in vars(native):
             native.__setattr__(error, name, value)
-        else:  # the exception's own `__setattr__`, which may refuse, is not called
+        else:  # sets the attribute without the class's own `__setattr__`, which may refuse
             error.__dict__[name] = value
     for name, value in slots.items():
         object.__setattr__(error, name, value)

@@ -55,10 +55,10 @@ def capture_transport(kind: int, error: BaseException, value: object = None) -> 
 
 
 def _explained(error: BaseException) -> BaseException:
-    """Return `error`; if a module cannot be loaded in this interpreter, an error that says so."""
+    """Return `error`; if its cause is a module that refuses this interpreter, name the module."""
     if not process_role.shares_process:
         return error
-    # `refusing_modules` is imported only here, because no worker process needs it.
+    # Only workers that are interpreters need this module, so worker processes do not import it.
     from .refusing_modules import explained
 
     return explained(error)

@@ -218,9 +218,10 @@ class FrameReader:
         return fds
 
     def _with_blobs(self, start: int) -> tuple[int, Message | None]:
-        """Return the end of a message that has blobs and begins at `start`; and the message itself.
+        """Return where the message at `start`, with the blobs behind it, ends; and the message.
 
-        Return None in place of the message if some of its bytes have not arrived yet.
+        A blob is a large pickle that travels behind a message. Return None in place of the message
+        if some of its bytes have not arrived yet.
         """
         buffer = self._buffer
         head = _LENGTH.size

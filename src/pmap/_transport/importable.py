@@ -52,7 +52,7 @@ class _Modules:
         # or a reload makes a new `__spec__`.
         self.own: dict[str, tuple[ModuleType, object]] = {}
         self.versions = count(1)
-        self.version = 0  # the last number that the counter `versions` gave
+        self.version = 0  # the number that `code_version` returns
         # When the file of each module was last changed, in ns; filled only while IPython's
         # autoreload is active.
         self.edited: dict[str, int] = {}
@@ -172,7 +172,7 @@ def _look_at_new_modules() -> None:
                 _look_at(name, modules[name])
     try:
         last = next(reversed(modules), None)
-    except RuntimeError:  # another thread has added a module between `reversed` and `next`
+    except RuntimeError:  # another thread has changed `sys.modules` meanwhile
         last = None
     if _modules.seen == length and _modules.last == last:
         return

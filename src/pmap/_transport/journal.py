@@ -57,9 +57,10 @@ _WORDS = 10
 _AT, _SENT, _HOW, _COUNT, _MARK, _SINCE, _HALT, _BACK, _TAKEN, _KEEP = range(_WORDS)
 _NOTHING, _RECORDS, _INTS, _FLOATS = range(4)
 _START = 8 * _WORDS
-# Instead of a number of items, this value in AT or KEEP means all items of the chunk.
+# In a word of the journal that has a number of items, this value means all items of the chunk.
 _ALL = (1 << 32) - 1
-# The worker writes this value into the word HALT if it ends itself because it took too much memory.
+# A worker that ends itself because it took too much memory writes this value into the journal's
+# word HALT.
 _OVERSIZE = 2
 
 # How many bytes the result journal has: enough for some thousand small results between messages.
@@ -144,7 +145,7 @@ class ResultJournal:
             _fence()
             back = head[_BACK]
             if head[_HALT]:
-                head[_AT] = before  # the items have not begun, so AT gets its earlier value again
+                head[_AT] = before  # the items do not begin, so the note of their begin is undone
                 # Wait until the caller either ends this process or lets this process go on.
                 while head[_HALT]:
                     sleep(0.001)
@@ -209,9 +210,9 @@ class ResultJournal:
     # --- what the caller calls -----------------------------------------------------------------
 
     def check_deadline(self, serial: int, limit: float) -> tuple[float, bool] | None:
-        """Return when the last item began, and whether it has run for too long.
+        """Return when the last item began, and whether it has run for `limit` seconds.
 
-        If it has run for `limit` seconds, HALT is set, so that the worker begins no further item.
+        If it has, the journal tells the worker to begin no further item.
 
         Args:
             serial: the number of the first chunk that the worker has.
@@ -224,7 +225,8 @@ class ResultJournal:
         while (at := head[_AT]) >> 32 == serial and at & _ALL:
             since = self._times[_SINCE]
             if head[_AT] != at:
-                # Another item has begun between the two reads, so both words are read again.
+                # Another item has begun while this thread read two words of the journal, so it
+                # reads them again.
                 continue
             if monotonic() - since < limit:
                 return since, False
@@ -236,7 +238,7 @@ class ResultJournal:
         return None
 
     def release(self) -> None:
-        """Clear HALT, so that a waiting worker goes on with the items that it still has."""
+        """Let a worker that waits in the method `turn` go on with the items that it still has."""
         self._head[_HALT] = 0
 
     def reclaim(self, last: int) -> tuple[int, int | None]:
@@ -254,7 +256,8 @@ class ResultJournal:
                 # The worker has not answered an earlier request yet, and this request extends it.
                 # The worker may run the items that the earlier request left to it, and no others.
                 begun, keep = before >> 32, head[_KEEP]
-                # An earlier request may have taken back chunks beyond `last`.
+                # An earlier request may have taken back chunks beyond `last`; these stay taken
+                # back.
                 last = max(last, before & _ALL)
             else:
                 begun, keep = serial, at & _ALL
@@ -262,17 +265,16 @@ class ResultJournal:
                 return begun, None
             back = begun << 32 | last
             if back != before:
-                # KEEP is written before BACK: the worker reads KEEP as soon as it sees that BACK
-                # has changed.
+                # KEEP says how many items the worker keeps, BACK which chunks are taken back. KEEP
+                # is written first: the worker reads it as soon as it sees that BACK has changed.
                 head[_KEEP] = keep
                 _fence()
-                # One store writes both numbers in BACK, so the worker never reads an old number
-                # together with a new one.
+                # The word BACK of the journal has two numbers. One store writes both, so the worker
+                # never reads an old number together with a new one.
                 head[_BACK] = back
                 _fence()
                 if head[_AT] != at:
-                    # The worker has begun the items after all, so BACK gets its earlier value
-                    # again.
+                    # The worker has begun the items after all, so the request is undone.
                     head[_BACK] = before
                     continue
                 head[_TAKEN] = back
@@ -347,8 +349,8 @@ class ResultJournal:
                 slots.pop()
             array = self._ints if how == _INTS else self._floats
             entries = list(array[: len(slots)])
-        # The worker may die after it has sent results, and before it records in SENT that it has
-        # sent them. So the results that have arrived are skipped here.
+        # The worker may die after it has sent results, and before the journal says that it has. So
+        # the results that have arrived as messages are skipped here.
         entries = entries[max(0, received - sent) :]
         return at & _ALL > received + len(entries), entries
 
@@ -400,7 +402,7 @@ def receive_journal(
 
 
 def _is_in(serial: int, back: int) -> bool:
-    """Return whether `back`, a value of BACK, takes back the chunk with the number `serial`."""
+    """Return whether the caller's request `back` takes back the chunk with the number `serial`."""
     return back >> 32 < serial <= back & _ALL
 
 

@@ -46,7 +46,7 @@ else:
         from threading import RLock, local
     try:
         from _socket import CMSG_SPACE, MSG_CTRUNC, SCM_RIGHTS, SHUT_WR, socketpair
-    except ImportError:  # Windows cannot send file descriptors over sockets
+    except ImportError:  # Windows cannot send descriptors over sockets
         CMSG_SPACE = MSG_CTRUNC = SCM_RIGHTS = None
         SHUT_WR = 1
         from .loopback import socketpair

@@ -27,7 +27,8 @@ def socketpair() -> tuple[socket, socket]:
     for _ in range(_TRIES):
         try:
             one, other = public.socketpair()
-        # Newer versions of Python check the pair, too, and raise this error.
+        # Newer versions of Python themselves check that the two sockets are connected to each
+        # other, and raise this error if they are not.
         except ConnectionError:
             continue
         if _are_connected(one, other):

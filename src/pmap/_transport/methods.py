@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _FoundError(Exception):
-    """Ends the pickling of a value: it has a method of which the name does not suffice."""
+    """Raised by a trial pickler at a bound method whose name does not lead back to the method."""
 
 
 def has_own_method(value: object) -> bool:
@@ -43,7 +43,7 @@ def _leave_out(_: object) -> None:
 def _reduce(method: Any) -> Any:
     """Return what pickle writes for a method; raise `_FoundError` if that is not the method."""
     owner, name = method.__self__, method.__name__
-    # An attribute of the object itself is not there yet when pickle looks for the method.
+    # When a receiver looks up the method by its name, the attributes of the object are not set yet.
     own = not isinstance(owner, type) and name in getattr(owner, "__dict__", ())
     if own or getattr(owner, name, None) != method:
         raise _FoundError

@@ -15,17 +15,17 @@ TYPE_CHECKING = False  # `typing` is not imported here: workers start faster wit
 if TYPE_CHECKING:
     from .light_stdlib import socket
 
-_NAME = 32  # how many bytes a name has
+_NAME = 32  # how many bytes the name of a piece of shared memory has
 
 
 def create(size: int) -> tuple[bytes, mmap.mmap] | None:
     """Return the name of new memory of `size` bytes, and the memory; None if there is none."""
-    if sys.platform == "win32":  # on other systems `memfd_create` makes memory without a name
+    if sys.platform == "win32":  # other systems share memory without names
         name = os.urandom(_NAME // 2).hex()
         try:
             memory = mmap.mmap(-1, size, tagname=_tag(name))  # pyright: ignore[reportCallIssue]
             return name.encode(), memory
-        except OSError:  # no memory is left
+        except OSError:  # the system has no memory left
             pass
     return None
 
@@ -48,4 +48,4 @@ def receive(sock: socket, size: int) -> mmap.mmap | None:
 
 
 def _tag(name: str) -> str:
-    return f"Local\\pmap-{name}"  # "Local" limits the name to the user's session
+    return f"Local\\pmap-{name}"  # Windows limits names in "Local" to the user's session

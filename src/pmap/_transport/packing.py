@@ -52,7 +52,7 @@ _TAGS: dict[type, tuple[bytes, int]] = {int: (b"i", 5), float: (b"g", 9)}
 _LISTS: frozenset[type] = frozenset({list, tuple})
 # How many bytes version 2 of marshal's format has before the values of a list or tuple.
 _HEAD = 5
-_SOME = 8  # if there are many strings, one of this many is measured, to estimate their lengths
+_SOME = 8  # one of this many strings is measured, to estimate the lengths of all
 _SHORT = 64  # strings are joined into one if their mean length is at most this many characters
 # The types of values that are sent together in one quick form if all values have the same type. The
 # test looks up the type of each value in a set. A test with `==` alone would be wrong if a
@@ -140,7 +140,7 @@ def _packed_alike(kind: type, values: Any) -> Packed | None:
         except struct.error:  # some int needs more than 64 bits
             return list(values)
     if kind is float:
-        return list(values)  # `values` is no list and no tuple, so `_packed_numbers` has refused it
+        return list(values)  # these floats are in no list or tuple, as `_packed_numbers` wants
     if kind is tuple:
         return _packed_rows(values)
     most = min(LARGE, _SHORT * len(values))

@@ -98,7 +98,7 @@ def read_process_settings() -> Values:
     modules = sys.modules
     try:
         latest = next(reversed(modules), None)
-    except RuntimeError:  # another thread has added a module between `reversed` and `next`
+    except RuntimeError:  # another thread has changed `sys.modules` meanwhile
         latest = None
     if _probes[1] != len(modules) or _probes[2] != latest:
         _choose_probes(len(modules), latest)
@@ -192,7 +192,8 @@ def _put(row: _Row, value: Value) -> None:
         pass
 
 
-# Settings of modules that this worker has not imported yet, by the names of the modules.
+# Settings of modules that this worker has not imported yet, by the names of the modules; each is
+# put in place when the module is imported.
 late: dict[str, tuple[_Row, Value]] = {}
 
 
@@ -279,7 +280,8 @@ _USUAL_DIALECTS = (
 def _dialects() -> tuple[Any, ...]:
     csv = _of("_csv")
     given = [(name, csv.get_dialect(name)) for name in sorted(csv.list_dialects(), key=str)]
-    # The name of a dialect may be of a class of its own, which could not travel.
+    # A dialect of `csv` whose name is of a subclass of str is left out: that class could not be
+    # sent.
     return tuple(
         [
             (name, tuple([getattr(dialect, each) for each in _OF_A_DIALECT]))
@@ -289,7 +291,7 @@ def _dialects() -> tuple[Any, ...]:
     )
 
 
-# The names of the dialects that the caller had when its dialects were put in place last.
+# The names of the dialects of `csv` that the caller had when they were put in place last.
 _dialects_told: set[str] = set()
 
 
@@ -318,7 +320,7 @@ _USUAL_DECIMALS = (
 
 def _decimals() -> tuple[Any, ...] | EllipsisType:
     given = getattr(_of("decimal"), "DefaultContext", None)
-    if given is None:  # another thread is importing the module
+    if given is None:  # another thread is importing `decimal`, which is not complete yet
         return ...
     traps = sorted([signal.__name__ for signal, on in given.traps.items() if on])
     return *[getattr(given, name) for name in _OF_DECIMALS], tuple(traps)
@@ -349,7 +351,7 @@ def _set_limits(limits: tuple[tuple[int, int], ...]) -> None:
 
 def _method() -> str | EllipsisType | None:
     context: Any = getattr(_of("multiprocessing.context"), "_default_context", None)
-    # Another thread may be importing the module, so that the attribute is missing.
+    # Another thread may be importing `multiprocessing.context`, which then lacks the attribute.
     if context is None:
         return ...
     method: str | None = context.get_start_method(allow_none=True)

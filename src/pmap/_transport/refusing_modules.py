@@ -20,7 +20,7 @@ def explained(error: BaseException) -> BaseException:
     found: BaseException | None = error
     seen: set[int] = set()
     while found is not None and id(found) not in seen:
-        seen.add(id(found))  # the causes of an exception may form a circle
+        seen.add(id(found))  # an exception may be among its own causes
         if isinstance(found, ImportError) and str(found).endswith(_REFUSES):
             module = str(found).removesuffix(_REFUSES).removeprefix("module ")
             package = module.partition(".")[0]

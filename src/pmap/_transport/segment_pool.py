@@ -39,7 +39,6 @@ class FreeSegments:
     """
 
     def __init__(self) -> None:
-        """Make the object; there are no free segments (pieces of shared memory) yet."""
         self._free: list[Segment] = []
 
     @property
@@ -92,7 +91,7 @@ class LentSegments:
     """
 
     def __init__(self, free_segments: FreeSegments, room: int, most: int) -> None:
-        """Make the object; no segment is lent yet.
+        """Begin without lent segments.
 
         Args:
             free_segments: where segments come from and go back to; the segments lent to other
@@ -151,7 +150,7 @@ class LentSegments:
     def back(self, numbers: Sequence[int]) -> None:
         """Take back the segments with these numbers, which the receiver uses no more."""
         for number in numbers:
-            # None: the sender has given this shared memory up to the receiver.
+            # None: the sender has stopped to expect this memory back, and the receiver keeps it.
             segment = self._lent.pop(number, None)
             if segment is not None:
                 self._free_segments.put(segment)

@@ -109,7 +109,7 @@ class _Mapping(mmap.mmap):
     # How many segments this process has mapped.
     live = 0
 
-    # Whether `live` counts this mapping.
+    # Whether this mapping is one of those that `live` counts.
     is_live = False
     number = 0
     # The list to which the segment's number is added when nothing uses the mapped memory any more.

@@ -138,7 +138,7 @@ def _umask() -> int | None:
     """Return this process's umask; None where the umask cannot be read."""
     global _last_umask
     if process_role.shares_process:
-        return None  # other threads of the process, which are not counted here, may create files
+        return None  # threads of the caller, not counted here, may create files
     # The umask can be read only by setting it to another value for a moment, in which no other
     # thread must create a file. If other threads run, this function returns what the umask was when
     # no other thread ran, or what the kernel said at the first call.
@@ -244,7 +244,7 @@ def _levels() -> Levels | None:
     seen: list[Levels] = [] if kept is None else kept.get(_SEEN, [])
     if seen:
         return seen[0]
-    seen = []  # an empty list in the cache belongs to another thread, which reads the levels now
+    seen = []  # another thread has put this empty list there, and reads the levels now
     if kept is not None:
         kept[_SEEN] = seen
     loggers = list(root.manager.loggerDict.items())

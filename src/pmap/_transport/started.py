@@ -61,7 +61,7 @@ def depth() -> int:
 
 
 def is_marked() -> bool:
-    """Return whether this process is to become a worker and is none yet, or descends from such."""
+    """Return whether this process, or one above it, is to become a worker and is none yet."""
     return MARK in os.environ
 
 
@@ -76,8 +76,8 @@ def mark() -> tuple[str, int, int] | None:
     try:
         kind, (fd, lifeline, inode) = words[0], map(int, words[1:])
         if sys.platform == "win32":
-            # On Windows the socket comes through stdin, and the mark contains the caller's process
-            # id in place of the inode.
+            # On Windows the socket comes through stdin, and the mark has the caller's process id in
+            # place of the socket's inode.
             return (kind, fd, lifeline) if inode == os.getppid() else None
         return (kind, fd, lifeline) if os.fstat(fd).st_ino == inode else None
     except (IndexError, ValueError, OSError, OverflowError):

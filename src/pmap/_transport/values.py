@@ -112,7 +112,7 @@ class Attachments:
     """The pieces of shared memory, and the file descriptors, that go with one message."""
 
     def __init__(self, make: Callable[[Sequence[Buffer]], Segment | None]) -> None:
-        """Make the object; it has no shared memory and no descriptors yet.
+        """Begin without shared memory and descriptors.
 
         `make` returns shared memory that holds the buffers that it is given, or None.
         """
@@ -224,7 +224,7 @@ def dumps(
         ):
             return data
     except RecursionError:
-        raise  # pickling the contents of functions would recurse as deeply, so it is not tried
+        raise  # pickling by value would recurse as deeply, so it is not tried
     except Exception:
         # SystemExit, KeyboardInterrupt and the like are not caught: pickling in another way would
         # not help.
@@ -246,6 +246,6 @@ def dumps(
 
 
 def _has_own_method(value: object) -> bool:
-    from .methods import has_own_method  # most workers do without the module
+    from .methods import has_own_method  # most workers never need this module
 
     return has_own_method(value)

@@ -168,7 +168,7 @@ class Chunk:
         kind = spec.array_type
         entries = self._entries[self.sent : self.sent + ARRAY_SLOTS]
         # The array takes values of one type only. Each value is tested before it is stored, but no
-        # annotation can say that; hence `Any`.
+        # annotation can say that, so the type is `Any`.
         slots: Any = self._journal.typed_array(array_format, len(entries), self.sent)
         run = call if self._plain else _loading(call)
         noticed = traces
@@ -201,8 +201,8 @@ class Chunk:
         except BaseException as error:  # whatever an item raises is its outcome
             if noticed:
                 self._items.tidy()
-            # The result is an int that is too large for the array. It is that of the last item: an
-            # earlier one would have raised this exception before.
+            # The result is an int that is too large for the array. It is the result of the item
+            # that ran last: that of an earlier item would have raised this exception before.
             if _too_large(result):
                 spec.mixed = True
                 extra = [result]
@@ -221,13 +221,13 @@ class EagerChunk(Chunk):
     may end late.
     """
 
-    _sent_at = 0.0  # when results were last sent, or were about to be sent
+    _sent_at = 0.0  # the time at which results were last sent, or were about to be sent
 
     def _goes_on(self, number: int) -> bool:
         now = perf_counter()
         if number > self.sent and now - self._sent_at > _MOMENT:
             self._sent_at = now
-            return False  # `run` sends the results so far, and goes on with this item
+            return False  # `run` now sends the results so far, and then runs this item
         return super()._goes_on(number)
 
 

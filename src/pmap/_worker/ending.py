@@ -38,6 +38,6 @@ def run_exit_callbacks() -> None:
         given._run_exitfuncs()
         if threads is not None and waits:
             threads._shutdown()
-    except BaseException:  # whatever the functions raise, the process ends
+    except BaseException:  # whatever these functions raise, the process goes on with its end
         pass
     end_after(0)

@@ -41,7 +41,7 @@ class _Ties:
         self.key: bytes | None = None
         # The descriptor of the caller's resource tracker.
         self.tracker: Descriptor | None = None
-        # A copy of it that `multiprocessing` has; -1: none.
+        # The copy of that descriptor that `multiprocessing` in this worker has; -1: there is none.
         self.tracker_copy = -1
 
     def begin(self, identity: Identity, inherits: bool) -> None:
@@ -78,8 +78,8 @@ class _Ties:
             tracker.close()
         module: Any = sys.modules.get(_TRACKER)
         copy, self.tracker_copy = self.tracker_copy, -1
-        # If an item has stopped the resource tracker, its descriptor is another one, and the copy
-        # is closed already.
+        # If an item has stopped the resource tracker, `multiprocessing` has another descriptor now,
+        # and the copy is closed already.
         if copy >= 0 and module is not None and module._resource_tracker._fd == copy:
             module._resource_tracker._fd = None
             os.close(copy)
@@ -181,11 +181,11 @@ _waiting: dict[str, Callable[[Any], None]] = {}
 class _Watch:
     """An import finder that notices when an item imports a module of `multiprocessing`.
 
-    Then the module is told about this worker process, if the module is in `_waiting`.
+    If the module has to know of this worker process, it is told then.
     """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Return a spec for the module `name` if it is in `_waiting`; otherwise None."""
+        """Return a spec for a module that has to know of this worker process; for others None."""
         if name not in _waiting:
             return None
         for finder in sys.meta_path:

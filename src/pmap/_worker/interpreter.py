@@ -60,7 +60,7 @@ def _own_variables() -> None:
     def note(*_: object) -> None:
         traces.append(SET_VARIABLE)
 
-    functions: Any = os  # a type checker refuses to give functions of a module other signatures
+    functions: Any = os  # `Any`, because the new functions have other signatures
     functions.putenv = functions.unsetenv = note
 
 

@@ -42,7 +42,7 @@ class ItemRunner:
         surroundings: Surroundings,
         lend: Callable[[Sequence[Buffer]], Segment | None],
     ) -> None:
-        """Make a runner of items.
+        """Prepare to run the items of a worker.
 
         Args:
             surroundings: undoes, after each item, what the item has changed in this process.

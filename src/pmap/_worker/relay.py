@@ -33,7 +33,8 @@ SKIPPED: Final[tuple[()]] = ()
 _MOST_KEPT: Final = 8
 
 _kept: dict[bytes, ReceivedSpec] = {}
-# The chunk in which an item has failed, whose later items are not run; or an empty list.
+# A list with the chunk in which an item has failed, and whose later items are not run; or an empty
+# list.
 _stopped: list[bytes] = []
 # Whether the last item of this process had a seed: the list is empty if not.
 _had_seed: list[bool] = []
@@ -49,7 +50,7 @@ class Relay:
     """Runs items of a chunk in an inner worker, which calls the `Relay` with one item at a time."""
 
     def __init__(self, chunk: bytes, key: bytes, spec: Spec, start: int, pickled: bool) -> None:
-        """Make the object; nothing is loaded yet.
+        """Keep what the items need; the function is not loaded yet.
 
         Args:
             chunk: bytes that identify this chunk among all others.
@@ -143,5 +144,5 @@ def _loaded(key: bytes, spec: Spec) -> Callable[[object], object]:
     return received.load()
 
 
-# Stands for the environment of a call, which the inner worker has applied already.
+# Takes the place of a call's environment where none is needed: the inner worker has applied it.
 _NOWHERE: Final[Any] = None

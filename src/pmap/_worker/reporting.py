@@ -78,7 +78,8 @@ class Reporting:
             if self._loggers is not None:
                 self._loggers.apply(levels, on)
             if self._warned is None and filters not in (None, self._usual_filters):
-                # This import calls `_take_warnings`, which sets `_warned`.
+                # The hook for this import, `_take_warnings`, makes the object that handles warnings
+                # here.
                 import warnings  # noqa: F401  # pyright: ignore[reportUnusedImport]
             if self._warned is not None:
                 self._warned.apply(filters)

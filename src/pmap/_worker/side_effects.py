@@ -76,10 +76,10 @@ def write_stack_at_crash(fd: int) -> None:
         faulthandler.enable(file=fd)
 
 
-# The note that an item has set an environment variable.
+# The note by which the worker knows that an item has set an environment variable.
 SET_VARIABLE = "os.putenv"
 _TELLING = frozenset({"os.chdir", SET_VARIABLE, "os.unsetenv"})
-# Letters that occur in the mode of a file that is opened for reading only.
+# A file is opened for reading only if its mode has no other letters than these.
 _READS = frozenset("rbtU")
 _WATCHED = _TELLING | {"open", "import"}
 

@@ -60,7 +60,7 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
     if kind == "template":
         from .template import serve_template
 
-        _lead_process_group()  # Ctrl-C in the terminal then reaches the caller only
+        _lead_process_group()  # a process group of its own gets no Ctrl-C from the terminal
         serve_template(
             sock,
             lifeline,
@@ -122,7 +122,7 @@ class FromFreezeSupport:
     """
 
     def _bootstrap(self, parent_sentinel: int | None) -> None:
-        if parent_sentinel is not None:  # it is None on Windows
+        if parent_sentinel is not None:  # `parent_sentinel` is None on Windows
             os.close(parent_sentinel)
         become()
 
@@ -150,6 +150,7 @@ def enter_forked(
             _watch_caller(lifeline)
         process_role.in_worker = True
         # If this process was forked from a worker while an item ran, `runs_items` is still true.
+        # This process runs no item yet.
         process_role.runs_items = False
         # Without this, the note FORKED would stay, and this process would be taken for one that an
         # item has forked, and end.
@@ -161,7 +162,7 @@ def enter_forked(
 
             run_exit_callbacks()
     except (ConnectionError, BrokenPipeError):
-        code = 0  # the caller is gone, so nobody can be told the error
+        code = 0  # the caller has ended, so the error of the socket can be told to nobody
     except BaseException:
         kind, error, trace = sys.exc_info()
         if kind is not None and error is not None:
@@ -196,7 +197,7 @@ def _lead_process_group() -> None:
         try:
             os.setsid()
         except OSError:
-            pass  # no error: this process leads a process group already
+            pass  # OSError: this process leads a process group already
         # If the descriptor of a standard stream is closed, it is opened to the null device. Else a
         # file that is opened later would get this descriptor, and what an item prints would go into
         # that file.
@@ -226,7 +227,7 @@ def _end_with_caller(lifeline: int) -> bool:
     # all workers share the open file behind `lifeline`.
     try:
         own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
-    except PermissionError:  # this process has changed its user since the pipe was opened
+    except PermissionError:  # this process has changed its user since it got the lifeline
         return False
     os.close(lifeline)
     ties.lifeline = own
@@ -247,7 +248,7 @@ def _watch_caller(lifeline: int) -> None:
     If C code holds the interpreter's lock at that moment, the process ends when that code releases
     the lock. `lifeline`: see `_end_with_caller`.
     """
-    if lifeline < 0 or sys.platform == "win32":  # on Windows a job object ends the worker
+    if lifeline < 0 or sys.platform == "win32":  # a job object does this on Windows
         return
     from .template import kill_group
 

@@ -333,7 +333,7 @@ def kill_group(pid: int) -> bool:
     try:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
-        pass  # the child leads no process group yet; or, on macOS, the child has ended
+        pass  # ProcessLookupError: the child leads no process group yet; or, on macOS, has ended
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -40,7 +40,7 @@ def _input(*prompt: object) -> str:
     # The program has replaced ``sys.stdin``, so the new ``sys.stdin`` may have something to read.
     if sys.stdin is not sys.__stdin__:
         return _true_input(*prompt)
-    # `input` was called by the standard module ``cmd``, which reads pdb's commands.
+    # The standard module ``cmd`` has called `input`: pdb asks for its next command.
     if sys._getframe(1).f_globals.get("__name__") == "cmd":
         _refuse_debugger()
     raise EOFError(f"input() in an item: a worker has no terminal to read from; {_HOW}")

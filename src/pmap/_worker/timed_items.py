@@ -17,7 +17,7 @@ class TimedItems(ItemRunner):
     """Runs items as another runner does, and makes sure that the times of each item are noted."""
 
     def __init__(self, items: ItemRunner, timing: Timing) -> None:
-        """Make a runner like `items`, for a chunk; `timing` notes the times."""
+        """Run items of a chunk as `items` does; `timing` notes when each begins and ends."""
         # This runner and `items` share the memory and descriptors of results that are not sent yet.
         self.tidy = items.tidy
         self.attachments = items.attachments

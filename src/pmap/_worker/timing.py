@@ -21,7 +21,6 @@ class Timing:
     """When items of one call began and ended: the times that were not sent yet."""
 
     def __init__(self) -> None:
-        """Make the object; it has no times yet."""
         self._began = 0.0
         self._times: list[float] = []
         # When the coroutines of a chunk began and ended, by their indices in the chunk.
@@ -71,7 +70,7 @@ class Timing:
         return run
 
     def mark(self) -> int:
-        """Return how many points in time were noted before an item runs; see `complete`."""
+        """Return how many times (begins and ends of items) were noted so far, for `complete`."""
         return len(self._times)
 
     def complete(self, before: int, index: object) -> None:

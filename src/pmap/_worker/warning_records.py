@@ -43,7 +43,7 @@ class Warned:
         about = shown.category, shown.filename, shown.lineno
         try:
             data = dumps((shown.message, *about))
-        except Exception:  # the warning cannot be pickled, because of its class
+        except Exception:  # a warning of a class of the program may be impossible to pickle
             text, known = str(shown.message), _known(shown.category)
             data = dumps((known(text), known, *about[1:]))
         self.has_to_do = True
@@ -78,7 +78,8 @@ def _how_to_forget() -> Callable[[], object]:
     mutated: Any = getattr(_warnings, "_filters_mutated", None)
     if mutated is not None:
         return mutated  # type: ignore[no-any-return]  # `_filters_mutated` is private
-    # In Python 3.14 and later the function has this name; the lock of `warnings` has to be held.
+    # In Python 3.14 and later the function that forgets shown warnings has this name; it is called
+    # with the lock of `warnings` held.
     changed: Any = getattr(_warnings, "_filters_mutated_lock_held", None)
     lock: Any = getattr(warnings, "_lock", None)
 

@@ -195,7 +195,7 @@ class Worker:
 
             forks.begin()
         if has_script:
-            # Not all libraries seed their random number generators anew in a forked process.
+            # Not all libraries seed their random generators anew in a fork, so this is done here.
             seed_anew()
         self.release_segments()
         sys.argv[:] = setup.argv
@@ -252,7 +252,7 @@ class Worker:
         function(*args)
 
     def _is_done(self, begin: Callable[[], object]) -> bool:
-        """Call `begin`, a step of the worker's start; return whether the step succeeded.
+        """Call `begin`, a step of the worker's start; return whether it succeeded.
 
         If `begin` raises an exception, tell the caller.
         """
@@ -331,7 +331,7 @@ class Worker:
             spec, units, names = parse_needs(message)
             self._specs[spec].units, self._specs[spec].names = units, names
         elif kind == DISCARD:
-            # All chunks that the caller had sent before this message have had their turn by now.
+            # All chunks before this DISCARD message are done: its numbers are needed no more.
             self._discarded.difference_update(parse_discard(message))
         elif kind == FORGET:
             arriving.forget(parse_forget(message))
@@ -487,7 +487,7 @@ class Worker:
         try:
             data = frame(message)
         except ValueError:  # `marshal` cannot write results of this size
-            assert isinstance(results, list)  # `marshal` can write any typed array
+            assert isinstance(results, list)  # a typed array is never too large for `marshal`
 
             def make(entries: list[Entry]) -> Results:
                 return RESULTS, serial, entries, last, elapsed, replace, gone, *times

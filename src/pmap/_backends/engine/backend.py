@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 # The interval, in seconds, at which the backend asks the engine how many tasks it runs at the same
 # time.
 _ASK: Final = 1.0
-# The overhead is measured from this many of the last chunks.
+# The overhead (seconds that a chunk takes beside those of its items) is measured from this many of
+# the last chunks.
 _MEASURED: Final = 16
 
 
@@ -61,7 +62,7 @@ class _Sent:
         self.stop = stop
         self.future: Future[bytes] | Future[ResultsArrived] | None = None
         self.at = monotonic()  # the time at which the engine got the chunk
-        self.waits = False  # whether the engine may have no free worker for the chunk
+        self.waits = False  # whether the chunk may have to wait for a worker of the engine
         self.chunk = b""  # bytes that identify the task; empty if it runs in this process
         self.discarded = False  # whether nobody wants the results of the chunk any more
 
@@ -127,8 +128,8 @@ class EngineBackend(Backend[deque[_Done]]):
         self._done: deque[_Done] = deque()
         self._notifier = Notifier()
         self._woken = False
-        # The reason why the engine has refused a task; None if it takes tasks. As long as the call
-        # is in progress, no further task is tried.
+        # Why the engine has refused a task: in words, and the exception. None: it takes tasks.
+        # After a refusal no further task is tried until the calls in progress are over.
         self._refused: tuple[str, Exception | None] | None = None
         # How many slots there may be, whether the engine is asked for that number now and then, and
         # when it was asked last.
@@ -172,7 +173,8 @@ class EngineBackend(Backend[deque[_Done]]):
 
     def on_idle(self) -> None:
         self._refused = None
-        # A handle may refer to the engine, which nothing here keeps alive.
+        # The engine's handles of large data may refer to the engine. So they are dropped, too:
+        # between calls pmap does not keep the engine alive.
         self._large.forget_all()
         self._engine.let_go()
 
@@ -195,9 +197,9 @@ class EngineBackend(Backend[deque[_Done]]):
             return
         try:
             limit = slots_of(self._engine.keep(), None, self._live)
-        except Exception:  # the engine has no machine at the moment, or cannot tell
+        except Exception:  # the engine has no machine, or cannot tell how many tasks it runs
             limit = self._limit
-        self._asked = monotonic()  # the time is read only now, because the engine may be slow
+        self._asked = monotonic()  # read after the question: the engine may be slow to answer
         if limit != self._limit:
             self._limit = limit
             self._tell(CapacityChanged(limit, self._overhead))
@@ -206,8 +208,8 @@ class EngineBackend(Backend[deque[_Done]]):
         slot = self._slots[worker]
         slot.sent = sent = _Sent(work, start, stop)
         # There are more slots than the engine has workers (see `slots_of`), so a chunk may wait for
-        # a worker. This time does not count as overhead: it would make chunks longer, and so
-        # itself.
+        # a worker. The waiting time does not count as overhead: if it did, chunks would become
+        # longer, and so would the waiting time.
         sent.waits = 3 * sum([1 for other in self._slots.values() if other.sent]) > 2 * self._limit
         self._submit(worker, slot, sent)
 
@@ -280,7 +282,7 @@ class EngineBackend(Backend[deque[_Done]]):
                 self._mark(sent)
 
     def _mark(self, sent: _Sent) -> None:
-        """Tell the node by a mark that nobody wants a chunk, unless running items may go on."""
+        """Make the file that tells a node to end a chunk, unless running items may go on."""
         if self._inner is not None and sent.future is not None and sent.work.call.rules.kill:
             marks.mark(marks.path_of(marks.folder(), sent.chunk), sent.future)
 
@@ -331,8 +333,8 @@ class EngineBackend(Backend[deque[_Done]]):
                     slot.sent = None
                     self._finish(worker, slot, sent)
             elif isinstance(event := self._told.popleft(), WorkerEnded):
-                # The slot is removed only now: commands may name it until the engine's loop knows
-                # that it has ended.
+                # The slot is removed only now: until the engine's loop knows that the slot has
+                # ended, commands may name it.
                 self._slots.pop(event.worker, None)
                 yield event
             else:
@@ -349,7 +351,8 @@ class EngineBackend(Backend[deque[_Done]]):
         elif future.cancelled() and sent.discarded:
             self._told.append(ResultsArrived(worker, sent.work, sent.start, [], {}, True, 0.0))
         elif error is not None:
-            # What was shared may be lost with its node. It is shared anew for the chunks to come.
+            # Large data that pmap has shared by the engine may be lost with their node. So they are
+            # shared anew for later chunks.
             self._large.forget_all()
             slot.ending = True
             reason = f"the engine lost the task: {error!r}"

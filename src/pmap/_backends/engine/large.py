@@ -26,7 +26,7 @@ class Carried(NamedTuple):
 
 
 class LargeData:
-    """The handles of large data at an engine, while calls are in progress."""
+    """The engine's handles of large data that it shares with nodes, while calls are in progress."""
 
     def __init__(self) -> None:
         self._handles: dict[bytes, object] = {}
@@ -51,7 +51,7 @@ class LargeData:
         if len(data) > _LARGE:
             if again:
                 # The engine may give the chunk to another node this time. So the next chunk brings
-                # the data, too, and may come to the node that has asked for them.
+                # the data, too: it may come to the node that lacked them.
                 known.discard(key)
             elif key in known:
                 return Carried()

@@ -22,7 +22,10 @@ _made: set[str] = set()
 
 
 def path_of(folder: str, chunk: bytes) -> str:
-    """Return the path of a chunk's mark; `chunk` are bytes that identify the chunk."""
+    """Return the path of the file, the mark, which tells a node that nobody wants a chunk.
+
+    `chunk` are bytes that identify the chunk.
+    """
     return os.path.join(folder, f"pmap-unwanted-{chunk.hex()}")
 
 
@@ -40,7 +43,7 @@ def mark(path: str, future: "Future[Any]") -> None:
         if not _made:
             atexit.register(_remove_all)
         _made.add(path)
-        # If the future is done by now, it calls `_remove` at once.
+        # If the task is done already, `add_done_callback` itself calls `_remove`.
         future.add_done_callback(partial(_remove, path))
 
 
@@ -51,7 +54,7 @@ def _remove(path: str, _future: object) -> None:
 
 
 def _remove_all() -> None:
-    """Remove the marks of tasks that outlive this process; their nodes get time to see them."""
+    """Remove the marks of tasks that still run, when nodes have had time to see the marks."""
     if _made:
         time.sleep(2 * STEP)
     for path in [*_made]:

@@ -17,9 +17,10 @@ from ..._calls.ship_check import places_of
 from ..._errors import OptionError
 from . import unpacking, wire
 
-# The caller's cloudpickle makes pickles that only the same version of it can surely load.
+# pmap, and cloudpickle: only the same version of cloudpickle can surely load what the caller's
+# cloudpickle has pickled.
 _ALWAYS: Final = (__name__.partition(".")[0], "cloudpickle")
-# Archives of equal files are equal, so no file has its own time in them.
+# The time that each file gets in an archive, so that archives of equal files are equal.
 _TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 

@@ -22,8 +22,8 @@ class Held:
         try:
             self._weak = ref(engine)
         except TypeError:
-            # The engine allows no weak reference, so it is kept alive, by an object for a single
-            # call.
+            # The engine allows no weak reference, so this object keeps it alive. Such an object
+            # serves a single call.
             self._weak = lambda: engine
 
     def keep(self) -> Engine | AppliesAsync:

@@ -26,13 +26,13 @@ class Unpacking:
     __name__ = "pmap"  # some engines show this as the name of a task
 
     def __init__(self, text: str, given: tuple[str, str, str, tuple[int, int], int, int]) -> None:
-        """Keep the arguments.
+        """Keep what a node needs to run the tasks of a call.
 
         Args:
             text: the text of this module.
-            given: what identifies the content of the archive with the packages; the module and the
-                name of the function that runs a task; the caller's version of Python; and the kinds
-                of two answers: the node needs the archive, and no worker could be started.
+            given: the text that identifies the archive of packages; module and name of the function
+                that runs a task; the caller's version of Python; and the kinds of two answers, one
+                for a node without the archive, one for a node on which no worker could be started.
         """
         self.text = text
         self.given = given

@@ -188,7 +188,7 @@ def on_the_node(environment: "Environment", host: str, shipped: str = "") -> "En
     The packages in the folder `shipped`, if it is not empty, come before all others.
 
     Environment variables that an engine sets for its workers keep their values. If the caller is on
-    another machine, so do the variables that say where programs and files are.
+    another machine, the variables that say where programs and files are keep their values, too.
     """
     directory, variables, path, settings, shadows = environment
     elsewhere = host != host_name()

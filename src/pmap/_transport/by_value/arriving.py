@@ -69,10 +69,11 @@ find_home: list[Callable[[int], dict[str, Any] | None]] = []
 find_definition: list[Callable[[int], object]] = []
 find_fingerprint: list[Callable[[object], object]] = []
 
-# Modules that this worker has made in place of modules of the caller that it cannot import, by
-# number.
+# Modules that this worker has made in place of those modules of the caller that the worker cannot
+# import, by number.
 _modules: dict[int, ModuleType] = {}
-# The numbers of modules that need no stand-in, because this worker has imported them: the script.
+# The numbers of those modules of the caller that this worker has imported: its script. No other
+# module stands for these.
 _imported: set[int] = set()
 # Scripts that this process has imported, or that the process from which it was forked had imported;
 # by the script's file and package.
@@ -95,7 +96,8 @@ _at_fork: dict[int, dict[str, object]] = {}
 # The functions in the dict `_at_fork`, by their ids. That dict keeps them alive.
 _functions_at_fork: dict[int, object] = {}
 _FUNCTIONS = frozenset({"function", "_lru_cache_wrapper"})  # names of the types of functions
-# Values of the worker from which this process was forked; this list keeps the values alive.
+# The values that the parent of this process, a worker, had received. They are kept alive, because a
+# finaliser of one might remove a file that the parent needs.
 _of_the_worker: list[object] = []
 
 
@@ -116,10 +118,10 @@ def begin() -> None:
 
 
 def namespace(number: int, name: str) -> dict[str, Any]:
-    """Return the globals that the functions of a module have in this process.
+    """Return the globals that the functions of a module of the caller have in this process.
 
     Args:
-        number: the number of the module's namespace.
+        number: the number that the caller has given to the module's globals.
         name: the name of the module.
     """
     if number in _modules:
@@ -341,7 +343,7 @@ def forget(numbers: Sequence[int]) -> None:
 
 
 def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> None:
-    """Give a name the value of this version, with the changes that the worker's code made to it."""
+    """Give a global name its value with the number `version`, as this worker has changed it."""
     key = number, name
     before = _in_place.get(key)
     if before == version:
@@ -350,8 +352,8 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
     _in_place[key] = version
     if before is not None:
         if before in received:
-            # Another value takes the place of this one. This one is saved only if a later call may
-            # need it: if its version is still in `received`.
+            # The name gets another value now. Its present value is saved only if a later call may
+            # need it: if the version of that value is still in `received`.
             _saved[before] = space.get(name, ABSENT)
     elif may_stay and name in space:
         if _was_set_here(number, name, space):
@@ -468,7 +470,10 @@ def at_home(number: int, module: str, name: str) -> object:
 
 
 def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
-    """Return number and name of the stand-in whose globals are `space`; None if there is none."""
+    """Return number and name of the caller's module that `space`, a module's globals, stands for.
+
+    None if `space` does not stand for a module of the caller.
+    """
     for number, module in _modules.items():
         if module.__dict__ is space:
             return number, module.__name__

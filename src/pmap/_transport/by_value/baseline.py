@@ -111,9 +111,9 @@ class Baseline:
                 continue
             version = known.version
             if version not in may_stay:
-                # If code in the worker has set the name, the worker keeps its value as long as the
-                # caller's value is the first that was sent. If the caller sends a second one, the
-                # caller has changed the value, and the worker takes it.
+                # If code in the worker has given the name a value, the worker keeps that value when
+                # the caller first sends a value of the name. If the caller sends another value
+                # later, the caller has changed it, and the worker takes it.
                 first = (space.number, name) not in self._names
                 self._names.add((space.number, name))
                 may_stay[version] = first and self._is_unchanged(space, name)
@@ -123,9 +123,9 @@ class Baseline:
         return tuple(names)
 
     def lacks(self, needs: Needs) -> bool:
-        """Return whether a call uses an object that only a fork passes on, and the worker lacks it.
+        """Return whether a call uses a lock or the like that was made after the worker was forked.
 
-        The worker was forked before the object was made.
+        Only a fork passes such an object on, so the worker does not have it.
         """
         newest = [needs.newest, *[unit.newest for unit in [*needs.units.values()]]]
         if max(newest) >= self._next:

@@ -81,7 +81,7 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
         return ""
     shown = kind.__qualname__ if kind.__module__ == "builtins" else _name_of(kind)
     if kind.__name__.endswith("Future") and _stays(culprit):
-        # pmap's futures are private subclasses of `concurrent.futures.Future`.
+        # pmap's futures are of private classes, so the message names their public base class.
         shown = "concurrent.futures.Future"
     if isinstance(culprit, type):
         shown = f"the class {culprit.__qualname__}"
@@ -95,7 +95,7 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
 
 
 def _is_known(kind: type, name: str) -> bool:
-    """Return whether there is advice for objects of the class `kind`; `name` is the object."""
+    """Return whether there is advice about the object `name`, which is of the class `kind`."""
     # The advice for whole packages is "make the object in the function". It does not help if the
     # object is the function's result. So for results only advice for single types counts.
     return kind.__name__ in _ADVICE or (name != "the result" and kind.__module__ in _ADVICE)
@@ -142,7 +142,7 @@ class _Search:
         self._left = _MOST_TRIED
 
     def path(self, value: Any) -> tuple[list[str], object] | None:
-        """Return the labels on the path to the object that cannot be pickled, and the object.
+        """Return the path to the object that cannot be pickled, as labels, and the object itself.
 
         None means that no such object was found.
         """

@@ -54,7 +54,7 @@ class CallNames(NamesRole):
             self.units[unit.number] = unit
 
     def common(self) -> list[tuple[Known, object]]:
-        """Return those names whose values may be parts of other values, with records and values."""
+        """Return record and value of each name whose value may be a part of other values."""
         return [
             (known, value)
             for (space, name), known in self.names.items()

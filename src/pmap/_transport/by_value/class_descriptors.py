@@ -16,7 +16,7 @@ _DESCRIPTORS: dict[type, tuple[str, ...]] = {
     staticmethod: ("__func__",),
     functools.cached_property: ("func",),
 }
-# Since Python 3.15 these want their argument already when the instance is made.
+# From Python 3.15 on, objects of these classes have to get their argument when they are made.
 _AT_ONCE: frozenset[type] = frozenset((classmethod, staticmethod))
 
 
@@ -24,7 +24,7 @@ def reduce_descriptor(obj: object, base: type) -> tuple[object, ...]:
     """Return what pickle is to write for an instance of a subclass of the descriptor `base`."""
     state: dict[str, object] = dict(vars(obj))
     if base is functools.cached_property:
-        state.pop("lock", None)  # in Python 3.11 each instance has a lock
+        state.pop("lock", None)  # in Python 3.11 it has a lock, which cannot be pickled
     arguments = tuple([getattr(obj, name) for name in _DESCRIPTORS[base]])
     return make_descriptor, (type(obj), base, arguments), state or None
 

@@ -170,7 +170,10 @@ def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, 
 
 
 def _comes_first(value: object) -> bool:
-    """Return whether a class's attribute is a method or another descriptor, or a plain scalar."""
+    """Return whether the receiver has to set this attribute of a class before the others.
+
+    It has to if the attribute is a method, another descriptor, or a plain scalar.
+    """
     return id(type(value)) in _SCALARS or hasattr(type(value), "__get__")
 
 
@@ -309,7 +312,7 @@ def _new_plain_class(name: str, bases: tuple[type, ...], core: dict[str, Any]) -
 def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any]) -> type:
     """Make a class, but let no `__init_subclass__` of its bases run.
 
-    A method that does nothing takes its place meanwhile.
+    While the class is made, a method that does nothing is in its place.
     """
     order = [cls for base in bases for cls in base.__mro__]
     hears = next(cls for cls in order if "__init_subclass__" in vars(cls))
@@ -317,8 +320,8 @@ def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any])
     try:
         type.__setattr__(hears, "__init_subclass__", vars(_Quiet)["__init_subclass__"])
     except TypeError:
-        # The base class is written in C. Python may call its `__init_subclass__`, which takes no
-        # arguments.
+        # The base class is written in C, so its `__init_subclass__` cannot be replaced. Python may
+        # call it, because it takes no arguments.
         return type.__new__(type, name, bases, dict(core))
     try:
         return type.__new__(type, name, bases, dict(core))
@@ -345,7 +348,10 @@ def set_methods(
 
 
 def _set_attributes(cls: type, attributes: _Attributes, new: bool) -> object:
-    """Set the attributes that are newer than those here, but return ``__abstractmethods__``."""
+    """Set those attributes of a class that are newer than the ones that the class has here.
+
+    ``__abstractmethods__`` is not set, but returned.
+    """
     arrived = _arrived.get(cls)
     missing: object = _unset
     if arrived is None:
@@ -354,7 +360,7 @@ def _set_attributes(cls: type, attributes: _Attributes, new: bool) -> object:
         return missing
     for name, (serial, value) in attributes.items():
         if name in arrived and arrived[name] >= serial:
-            continue  # the value that arrives is no newer than the value here
+            continue  # the class here has this value of the attribute, or a newer one
         arrived[name] = serial
         if name == "__abstractmethods__":
             missing = value
@@ -461,6 +467,6 @@ def begin_forked() -> None:
 
 
 def note(cls: type, role: Role) -> None:
-    """Record the attributes of a class, before a worker is forked that will have them."""
+    """Record the attributes of a class: a worker that is about to be forked will have them."""
     _key(cls)
     _serials_of(cls, role)

@@ -26,10 +26,10 @@ def _reader() -> Read | None:
     if sys.implementation.name != "cpython" or not _FIRST <= sys.version_info[:2] < _BEFORE:
         return None
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
-        return None  # without a GIL another thread may change a dict while this code reads it
+        return None  # without a GIL, another thread may change the dict while its memory is read
     try:
         from ctypes import c_ssize_t, c_uint64, sizeof
-    except (ImportError, OSError, MemoryError):  # `ctypes` is missing or cannot be used
+    except (ImportError, OSError, MemoryError):  # this Python has no usable `ctypes`
         return None
     # In the memory of a dict, the version comes after the object header and the number of entries.
     place = object.__basicsize__ + sizeof(c_ssize_t)

@@ -228,7 +228,7 @@ def is_identity(fingerprint: Fingerprint) -> bool:
 
 
 def is_scalar(value: object) -> bool:
-    """Return whether only the identity of a value with this fingerprint is compared."""
+    """Return whether equal values of the type of `value` count as the same value."""
     return id(type(value)) in _SCALARS
 
 

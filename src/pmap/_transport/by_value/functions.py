@@ -58,13 +58,13 @@ def make_function_alone(
 
 
 def fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
-    """Give a function its attributes; loading `state` has imported the modules in it."""
+    """Give a function its attributes; the modules in `state` were imported when it was loaded."""
     slots, attributes, own, _ = state
     if id(function) in _closures:
         _fill_inherited(function, slots, attributes)
         return
     function.__dict__.update(attributes)
-    # `own` has the globals of the function if no module has these globals; otherwise it is empty.
+    # `own` has globals only if the function's globals belong to no module.
     if own:
         function.__globals__.update(own)
     for name, value in slots.items():

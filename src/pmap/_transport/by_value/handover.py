@@ -135,7 +135,7 @@ def _by_the_library(role: Role, given: Any, home: str, reducer: Callable[[Any], 
         # The object is a `functools.partial` or a method, which pickle itself can write.
         return None
     if home == "sharedctypes" and not hasattr(given, "_wrapper"):
-        return None  # an object of ctypes that is not in shared memory
+        return None  # `multiprocessing` pickles only those objects of ctypes in shared memory
     same = role.identity(given)
     if same is not None:
         return same
@@ -208,7 +208,7 @@ def _number_of(given: object) -> int | None:
 def next_number() -> int:
     """Return a number above those of all objects now in the registry of `multiprocessing`.
 
-    Later objects have higher ones.
+    Later objects get this number or higher ones.
     """
     util: Any = sys.modules.get("multiprocessing.util")
     return 0 if util is None else next(util._afterfork_counter)

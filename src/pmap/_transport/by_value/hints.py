@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def reduce_parametrised(given: Any, kind: type) -> Any:
     """Return what pickle is to write for a generic class of the script with arguments.
 
-    Pickle's own way is to call ``Box[int]``, for which the class has to have its attributes. A
-    class may refer to itself with arguments, and then it has no attributes yet.
+    Pickle by itself would let the receiver evaluate ``Box[int]``. That needs the attributes of the
+    class ``Box``, which the receiver does not have yet if the class refers to itself with
+    arguments.
     """
     origin = given.__origin__
     if not isinstance(origin, type) or is_importable(origin):
@@ -135,8 +136,8 @@ def make_variable(
 def _as_forked(made: Any, attributes: tuple[str, ...]) -> Any:
     """Return the object that equals `made` and that this worker has from its caller by a fork.
 
-    If there is none, return `made`. The classes that came with the fork refer to the object from
-    the fork.
+    The classes that came with the fork refer to that object, so what arrives has to refer to it,
+    too. If there is no such object, return `made`.
     """
     own: Any = arriving.had_at_fork(made.__module__, made.__name__)
     if type(own) is not type(made):

@@ -31,8 +31,8 @@ else:
     Method = object
 
 _Cached = type(functools.lru_cache(lambda: None))
-# Names of types of which pickle writes an object as a name only. A process that cannot import the
-# object's module cannot use the name. Each object has an attribute with the name of its module.
+# Names of types for whose objects pickle writes only a name, which is of no use to a process that
+# cannot import the object's module. Each object has an attribute with the name of its module.
 _NAMED = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType")
 
 
@@ -114,10 +114,10 @@ def make_partial_method(function: Any, arguments: tuple[Any, ...], named: dict[s
 
 
 def _decorating(_: Role, given: Any, kind: type) -> Any:
-    """Return what pickle is to write for what a function under ``contextmanager`` returns.
+    """Return what pickle is to write for a context manager that ``contextmanager`` has made.
 
-    Such an object decorates functions, too: for each call it makes a generator anew, from its
-    function and arguments, which it drops when it is entered.
+    Such an object also decorates functions: for each call of the function it makes a new generator,
+    from its function and arguments, which it drops when it is entered.
     """
     if not hasattr(given, "func"):
         return None
@@ -128,20 +128,20 @@ _OF_THE_IMPORT = frozenset({"__builtins__", "__loader__", "__spec__"})
 
 
 def reduce_own_module(given: ModuleType) -> Any:
-    """Return what pickle is to write for a module of a class of the script: class and contents."""
+    """Return what pickle is to write for a module object whose class the script defines."""
     state = {name: value for name, value in given.__dict__.items() if name not in _OF_THE_IMPORT}
     return make_own_module, (type(given), given.__name__), state, None, None, fill_own_module
 
 
 def make_own_module(kind: Any, name: str) -> Any:
-    """Return a module of this class without contents; its class runs no code."""
+    """Return an empty module object of the class `kind`; no code of the class runs."""
     made: ModuleType = kind.__new__(kind)
     ModuleType.__init__(made, name)
     return made
 
 
 def fill_own_module(made: ModuleType, state: dict[str, object]) -> None:
-    """Give a module of a class of the script its contents."""
+    """Give a module object, which `make_own_module` has made, its contents."""
     made.__dict__.update(state)
 
 

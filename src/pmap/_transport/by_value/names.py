@@ -50,9 +50,9 @@ class Needs(CallNames):
 
     def __init__(self, sent_names: SentNames) -> None:
         super().__init__(sent_names)
-        # Only forked workers have some locks in the call's pickles, and only if they were forked
-        # after the lock was made. This is the highest number of such a lock in the registry of
-        # `multiprocessing`; -1: there is none.
+        # Some locks in the call's pickles are known only to workers that were forked after the lock
+        # was made. This is the highest number of such a lock in the registry of `multiprocessing`;
+        # -1: there is none.
         self.newest: int = -1
         # Whether the function of the call is being pickled, and not an item. Objects in an item are
         # always sent as copies: the program may change them between two items.
@@ -80,7 +80,8 @@ class Needs(CallNames):
                 if self.sent_names.inherits:
                     return arriving.at_home, (where.number, where.name, name)
                 raise UnsentNameError(name, known.unsent)
-        # The name has another value now, or the object was sent under another name.
+        # The name does not have this object as its value now, but workers may have the object under
+        # another name.
         return self.reference(obj)
 
     def reference(self, obj: object) -> Any:
@@ -188,10 +189,12 @@ class Needs(CallNames):
                 if is_restless(error.why) and tries < MOST_TRIES:
                     continue
                 if light:
-                    # Cloudpickle pickles the value, or raises an error that says why it cannot.
+                    # The light pickler has failed. Cloudpickle pickles the value, or raises an
+                    # error that says why it cannot.
                     light = False
                 elif not careful:
-                    # Only now are attributes of classes left out if they cannot be pickled.
+                    # The other ways to pickle the values have failed. So attributes of classes that
+                    # cannot be pickled are left out now.
                     careful = True
                 else:
                     unsent[error.key] = error.why

@@ -11,7 +11,7 @@ from itertools import count
 
 from .. import process_role
 
-OLDEST = float("-inf")  # lower than all numbers that `Numbers` gives
+OLDEST = float("-inf")  # lower than each of the `Numbers`: what has it counts as oldest
 # How many numbers are reserved for the workers of one depth of nesting.
 _FOR_EACH = 1 << 40
 
@@ -20,7 +20,7 @@ class Numbers:
     """Rising numbers that this process's caller, and the caller of that caller, never use."""
 
     def __init__(self, step: int = _FOR_EACH) -> None:
-        """Make the object; its first number is 1 in the program's process.
+        """Begin with the number 1 in the program's process.
 
         Workers begin at higher numbers: `step` higher for each level of nested pools.
         """
@@ -29,7 +29,6 @@ class Numbers:
         self._count = count(1)
 
     def __next__(self) -> int:
-        """Return the next number."""
         generation = process_role.generation
         if generation != self._generation:
             # This process has just become a worker, so no other thread takes a number at the same

@@ -168,7 +168,7 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
 
 
 def _is_lacking(kind: type) -> bool:
-    """Return whether other processes lack a class: its module, or its name there.
+    """Return whether other processes cannot find a class by its module and its name.
 
     A class that a function of an importable module has made is not found by a name. Types that code
     in C has made may have no name, too, and pickle knows what to write for their objects.
@@ -265,7 +265,7 @@ def _as_global(role: Role, value: object) -> object:
     """Return `value`; if it is a list or the like that is the value of a global, a reference to it.
 
     Pickle does not ask a pickler about plain containers. If a function has one as a default or in
-    its closure, and the same one as a global, it would get two.
+    its closure, and the same one as a global, the receiver would make two.
     """
     found = role.global_container(value) if type(value) in _CONTAINERS else None
     return value if found is None else Written(found)

@@ -46,7 +46,7 @@ class Role:
         self.skips_init = False
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Return number and name of a module with the globals `space` that are sent separately.
+        """Return number and name of the module with the globals `space`, if sent separately.
 
         None means that they are not: the pickle contains those values in `space` that functions in
         the pickle use.
@@ -106,7 +106,7 @@ class Role:
         return None
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
-        """Record that a function or class in the pickle looks up the names `names` in `space`.
+        """Record that a function or class in the pickle looks up `names` in its globals, `space`.
 
         `strict`: if the value of such a name cannot be pickled, the call fails.
         """

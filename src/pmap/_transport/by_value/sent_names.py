@@ -66,9 +66,9 @@ class Unit:
     """The values of several global names, pickled together and sent together."""
 
     def __init__(self, dead: list[int]) -> None:
-        """Make an object without values.
+        """Begin without values.
 
-        When nothing refers to the object any more, its number is added to `dead`.
+        When nothing refers to this object any more, its number is added to the list `dead`.
         """
         self.number: int = next(_units)
         # The pickles of all the values, one behind the other.
@@ -235,7 +235,7 @@ class SentNames:
     """What a caller has sent to the workers of one pool, name by name."""
 
     def __init__(self, inherits: bool = False, imports: bool = False) -> None:
-        """Make the record; nothing was sent yet.
+        """Begin a record in which nothing was sent.
 
         Args:
             inherits: whether workers are forks of the caller, and so have its objects that cannot

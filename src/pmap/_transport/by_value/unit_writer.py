@@ -110,7 +110,7 @@ class UnitWriter(NamesRole):
         return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
 
     def _pass_on_needs(self) -> None:
-        """Add the names that a value needs to those of functions and classes pickled inside it."""
+        """Let functions and classes that are pickled inside a value need what the value needs."""
         growing = True
         while growing:
             growing = False
@@ -122,7 +122,8 @@ class UnitWriter(NamesRole):
 
     def _earlier_values(self) -> dict[int, tuple[int, object]]:
         """Return a pickler's memo that has earlier values, so that pickles may refer to them."""
-        # An object with two names counts once, because the receiver numbers the objects like that.
+        # An object that is the value of two names is listed once, as in the receiver's list: the
+        # numbers in the memo are places in this list.
         shared = [*{id(value): (known, value) for known, value in self._needs.common()}.values()]
         for known, _ in shared:
             self.unit.primed.append(known.version)
@@ -214,7 +215,7 @@ class UnitWriter(NamesRole):
         made = self.made.get(key)
         if made is not None and self._goes_apart(made):
             return arriving.definition, (made.version,)
-        if made is not None:  # the object is pickled in full here
+        if made is not None:  # the value of another name is pickled here, in full
             self._inside.append((made, self._at))
             return None
         known = self._needs.names.get(key)
@@ -245,7 +246,7 @@ class UnitWriter(NamesRole):
         return arriving.definition, (known.version,)
 
     def shared(self, handle: Any) -> Any:
-        """Return a reference to a shared value's handle; if it was not sent yet, the handle."""
+        """Return what to write for a shared value's handle: a reference, or at first the value."""
         key = SHARES, handle.name
         if self._at is not None and self._at.key == key:
             return Shared, (handle.value,)
