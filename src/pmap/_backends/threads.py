@@ -244,8 +244,8 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             since = self._threads[worker].item[0]
         except IndexError:
             return None
-        # A thread cannot be kept from beginning another item. If it begins one now, that item is
-        # lost with the late one.
+        # If an item has run for too long, its thread is given up. The thread cannot be kept from
+        # beginning another item before that, and then that item is lost, too.
         return since, monotonic() - since >= limit
 
     def reclaim(self, worker: int) -> tuple[int, int | None]:

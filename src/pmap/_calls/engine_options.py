@@ -16,7 +16,8 @@ _ALLOWED: Final = (
     "submit(f, *args) that returns a concurrent.futures.Future, or one with apply_async"
 )
 
-# The options that only pmap's own worker processes can obey, and not the workers of an engine.
+# The options that only worker processes of pmap can obey. If the items run in the processes of an
+# engine, such as an executor that the user has given, these options are an error.
 _OF_INNER_WORKERS: Final = (
     *("initializer", "initargs", "max_tasks_per_child", "max_memory_per_child"),
     *("kill_over_memory", "isolate", "threads_per_worker", "start_method", "timeout"),

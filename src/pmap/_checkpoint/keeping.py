@@ -1,4 +1,8 @@
-"""One call whose results a checkpoint keeps: which items have results, which it has claimed."""
+"""One call whose results a checkpoint keeps: which items are finished, and which it runs itself.
+
+An item that the call is to run is marked in the file first, as claimed by this call. So another
+call with the same file does not run the item as well.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident

@@ -16,8 +16,8 @@ def main() -> int:
     reconfigure: Callable[..., object] | None = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
-    # The facts are read before the trials, because the trials use file descriptors and processes
-    # themselves.
+    # The state of the machine is read before workers are started as a trial. These workers use
+    # file descriptors and processes, and would change, for example, how many are left.
     facts = examine()
     methods, worker = try_methods()
     facts = replace(facts, methods=methods, backends=try_backends(), worker=worker)

@@ -312,8 +312,8 @@ def _predicted(asked: Asked, pools: Pools, tried: _Tried, known: Known) -> Known
     measured = tried.measured
     size_in, size_out = tried.size_in or 0, tried.size_out or 0
     each = measured.seconds
-    # If the items have run for so short a time in all, that time may contain a time slice of
-    # another process.
+    # Of items that ran for less than `_ENOUGH` seconds in all, the time by the clock may contain a
+    # time slice of another process. Then only the processor time and the time spent waiting count.
     if each < _ENOUGH:
         each = min(each, measured.own + measured.waiting)
     cost = ItemCost(

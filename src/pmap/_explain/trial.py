@@ -192,7 +192,7 @@ def _measure_result(measured: Measured, index: int, result: object) -> None:
 
 
 def pickled(value: object, role: Role | None = None) -> tuple[int, Any, list[Any]]:
-    """Return the bytes that `value` takes when it is sent, its pickle, and its large buffers.
+    """Pickle `value`; return how many bytes that takes in all, the pickle, and the large buffers.
 
     An exception of the pickling is passed on.
     """

@@ -92,8 +92,8 @@ class Job:
         self.failed: int | None = None  # the index of the first item that has failed
         # For each failed item that is tried again: how often it has failed.
         self.tried: dict[int, int] | None = None
-        # The items that wait until they may be sent: failed items until their delay is over, and
-        # items of a checkpoint that another process may be running.
+        # The items that may not be sent to a worker yet: failed items, until the delay before the
+        # next try is over; and items that another process with the same checkpoint may be running.
         self.delayed: set[int] | None = None
 
     def take(self, workers: int, several: bool, overhead: float = 0.0) -> _Range | None:

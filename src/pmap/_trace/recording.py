@@ -52,7 +52,8 @@ class Recording:
         self._label = label
         self._records = trace._records
         self._pool = 0
-        self._call: int | None = None  # the number of the call in the trace; None before it begins
+        # The number of the call in the trace; None before the call begins.
+        self._call: int | None = None
         # The chunks that each worker holds, by the number of the worker.
         self._held: dict[int, list[_Held]] = {}
         self._has_ended = False

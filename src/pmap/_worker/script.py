@@ -93,8 +93,8 @@ def _can_serve(sock: socket, hears: int) -> bool:
     """
     poll = select.poll()
     poll.register(hears, select.POLLIN)
-    # The wait is for the end of the connection and not for data, because requests are read by the
-    # process that serves. (On Linux, POLLRDHUP shows the end.)
+    # This process waits for the caller to close the connection, and does not read from it: the
+    # forked process answers the caller's requests. (On Linux, POLLRDHUP shows the close.)
     poll.register(sock, _HUNG_UP)
     ready = [fd for fd, _ in poll.poll()]
     return hears in ready and os.read(hears, 1) == _SERVES
