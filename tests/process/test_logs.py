@@ -228,7 +228,7 @@ def log_the_unusual(_: object) -> None:
 
 
 def test_what_a_record_has_arrives(kept: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pmap._jobs.reports._warned", set())
+    monkeypatch.setattr("pmap._jobs.reports._warned", set[str]())
     logging.addLevelName(35, "NOTICE")
     # pytest's own handler raises what the message with "%d" raises.
     with pytest.warns(RuntimeWarning, match=r"not be handled by all log handlers: TypeError"):
@@ -326,7 +326,7 @@ class Failing(logging.Handler):
 
 
 def test_a_handler_that_fails_costs_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pmap._jobs.reports._warned", set())
+    monkeypatch.setattr("pmap._jobs.reports._warned", set[str]())
     logging.getLogger("tests_a").addHandler(Failing())
     with pytest.warns(RuntimeWarning, match=r"not be handled by all log handlers: SystemExit\(3\)"):
         assert pmap(log, range(3)) == [0, 1, 2]

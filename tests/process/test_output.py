@@ -264,7 +264,7 @@ class Refusing(io.StringIO):
 def test_streams_that_take_nothing_cost_no_result(
     stream: object, why: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pmap._jobs.reports._warned", set())
+    monkeypatch.setattr("pmap._jobs.reports._warned", set[str]())
     before = sys.stdout
     sys.stdout = cast(io.TextIOWrapper, stream)
     try:

@@ -121,7 +121,7 @@ def module_of_methods(cls: type) -> ModuleType | None:
     processes import these methods, and their ``super()`` works with the class of that module only.
     """
     for function in methods_of(cls):
-        name: object = function.__module__
+        name: object = getattr(function, "__module__", None)
         module = sys.modules.get(name) if isinstance(name, str) else None
         if (
             isinstance(module, ModuleType)
