@@ -358,3 +358,42 @@ def test_a_class_that_a_function_of_a_module_has_made(
         "True",
         "[True, True] True",
     ]
+
+
+# As pytest's `Skipped` does, so that it is shown by a short name.
+OTHERWISE: Final = """
+import sys
+from pathlib import Path
+Path("outcomes.py").write_text('''
+class Outcome(BaseException):
+    def __init__(self, text):
+        super().__init__(text)
+class Skipped(Outcome):
+    __module__ = "builtins"
+    def __init__(self, text):
+        super().__init__(text=text)
+class Row:
+    __module__ = "a.shorter.name"
+    def __init__(self, x):
+        super().__init__()
+        self.x = x
+def skip(text):
+    raise Skipped(text)
+''')
+import outcomes
+from pmap import pmap
+one = pmap.using(processes=1, start_method={method!r})
+row, cls = one(lambda row: (row, type(row) is outcomes.Row), [outcomes.Row(5)])[0], outcomes.Row
+print(type(row[0]) is cls, row[0].x, row[1], one(lambda x: cls(x).x, [1]))
+error = one.collecting(outcomes.skip, ["no"])[0].error
+print(type(error.__cause__) is outcomes.Skipped, error.__cause__)
+"""
+
+
+def test_a_class_that_says_it_is_of_another_module(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    assert run_script(tmp_path, OTHERWISE.format(method=start_method)) == [
+        "True 5 True [1]",
+        "True no",
+    ]

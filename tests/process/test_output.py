@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.process.output_items import as_bytes, in_a_fork, in_a_thread, of_their_own
-from tests.scripts import finished, program
+from tests.scripts import environment, finished, program
 
 from pmap import Pool, TaskTimeout, WorkerLost, gather, pmap
 from pmap._jobs.reports import Report
@@ -257,14 +258,52 @@ class Refusing(io.StringIO):
         raise ValueError("no more")
 
 
-@pytest.mark.parametrize("stream", [None, Refusing(), 5])
-def test_streams_that_take_nothing_cost_no_result(stream: object) -> None:
+@pytest.mark.parametrize(
+    ("stream", "why"), [(None, None), (Refusing(), "ValueError('no more')"), (5, "AttributeError")]
+)
+def test_streams_that_take_nothing_cost_no_result(
+    stream: object, why: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pmap._jobs.reports._warned", set[str]())
     before = sys.stdout
     sys.stdout = cast(io.TextIOWrapper, stream)
     try:
-        assert pmap(speak, range(3)) == [0, 1, 2]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert pmap(speak, range(3)) == [0, 1, 2]
     finally:
         sys.stdout = before
+    said = [str(one.message) for one in caught if "multi-threaded" not in str(one.message)]
+    assert len(said) == (why is not None)  # once, however many items print
+    if why is not None:
+        assert "what items print could not be written to sys.stdout, and is lost" in said[0]
+        assert why in said[0]
+
+
+FULL: Final = """
+import sys
+from pmap import pmap
+def say(x): print("y" * 20_000); return x
+print(pmap(say, range(4), processes=2, start_method={method!r}), file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a file that takes nothing")
+def test_a_full_disk_is_told(start_method: "StartMethod", tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(FULL.format(method=start_method))
+    for options in ([], ["-W", "error"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, *options, "script.py"],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=tmp_path,
+                env=environment() | {"PYTHONUNBUFFERED": ""},
+                check=False,
+            )
+        assert "[0, 1, 2, 3]\n" in done.stderr
+        assert done.stderr.count("sys.stdout, and is lost: OSError") == 1
 
 
 def whole_lines(seed: int) -> int:

@@ -359,6 +359,26 @@ def test_a_program_that_closes_all_its_descriptors(
     assert said == ["[1, 2] [1048576, 1048576] [1048577]"] * 2 + ["[1, 2]"]
 
 
+LOWERED: Final = """
+import os, resource
+from pmap import pmap
+reading, writing = os.pipe()
+os.dup2(writing, 200, inheritable=True)
+os.close(writing)
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+def has_it(x):
+    return os.path.exists("/dev/fd/200")
+print(pmap(has_it, range(2), processes=2, start_method={method!r}))
+"""
+
+
+def test_a_limit_of_descriptors_below_those_that_there_are(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    said = run_script(tmp_path, LOWERED.format(method=start_method))
+    assert said == ["[True, True]" if start_method == "fork" else "[False, False]"]
+
+
 LONG: Final = """
 import os, time
 for number in range(15):

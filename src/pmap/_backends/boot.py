@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .._transport.light_stdlib import SOL_SOCKET, signal, socket, socketpair
 from .._transport.started import FOR_FREEZE_SUPPORT, FROZEN, depth, marked
+from .inheritance import inherited_descriptors, sigint_blocked
 from .start_method import default_start_method
 
 if TYPE_CHECKING:
@@ -150,14 +151,19 @@ def connection() -> "tuple[socket, socket]":
     return ours, theirs
 
 
-def interpreter(sock: "socket", lifeline: Lifeline) -> "tuple[subprocess.Popen[bytes], list[str]]":
-    """Start a Python as a worker with the socket `sock`; return the process and its command."""
+def interpreter(
+    sock: "socket", lifeline: Lifeline, kind: str = "worker"
+) -> "tuple[subprocess.Popen[bytes], list[str]]":
+    """Start a Python as a worker with the socket `sock`; return the process and its command.
+
+    `kind`: "template" starts a fork server instead.
+    """
     import subprocess
 
     with freeze_support_pipe() as pipe:
         fds = [fd for fd in (sock.fileno(), lifeline.end, pipe) if fd >= 0]
         inode = os.fstat(sock.fileno()).st_ino
-        start = Start("worker", sock.fileno(), lifeline.end, inode, pipe)
+        start = Start(kind, sock.fileno(), lifeline.end, inode, pipe)
         with sigint_blocked():
             popen = subprocess.Popen(
                 start.command, pass_fds=fds, stdin=subprocess.DEVNULL, env=start.environment
@@ -310,10 +316,19 @@ class _Spawned:
         is frozen, and the standard streams, and no other descriptor. Its stdin is empty.
         """
         self.exitcode: int | None = None
+        inherited = inherited_descriptors()
+        if max(inherited, default=0) >= os.sysconf("SC_OPEN_MAX"):
+            # The program has lowered its limit below a descriptor that it has. `posix_spawn` cannot
+            # close such a descriptor in the child; `subprocess` can.
+            popen, self.command = interpreter(sock, lifeline, kind)
+            popen.returncode = 0  # this object waits for the child, so `popen` must not
+            self.pid = popen.pid
+            self._over = False
+            return
         with freeze_support_pipe() as pipe:
-            self._start(kind, [sock.fileno(), lifeline.end, pipe])
+            self._start(kind, [sock.fileno(), lifeline.end, pipe], inherited)
 
-    def _start(self, kind: str, ours: list[int]) -> None:
+    def _start(self, kind: str, ours: list[int], inherited: list[int]) -> None:
         # In the child, the descriptors get numbers that none of the originals has, so no original
         # is overwritten before it is copied. Only the copies are inheritable: a program that
         # another thread starts meanwhile does not inherit the originals.
@@ -324,7 +339,7 @@ class _Spawned:
         self.command = start.command
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
-            *[(os.POSIX_SPAWN_CLOSE, fd) for fd in _inherited()],
+            *[(os.POSIX_SPAWN_CLOSE, fd) for fd in inherited],
             *[(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip(ours, theirs, strict=True) if to > 0],
         ]
         # Python ignores SIGPIPE and SIGXFSZ. The child starts with the default actions of these
@@ -373,38 +388,6 @@ class _Spawned:
             except ChildProcessError:  # other code of the program has read the exit code
                 self._over = True
         return self._over
-
-
-def _inherited() -> list[int]:
-    """Return the descriptors that children of this process inherit, but no standard streams.
-
-    The list is empty if the system has no /dev/fd.
-    """
-    inherited: list[int] = []
-    with contextlib.suppress(OSError):
-        for fd in map(int, os.listdir("/dev/fd")):
-            # OSError: the listing has the descriptor with which /dev/fd was read, closed by now.
-            with contextlib.suppress(OSError):
-                if fd > 2 and os.get_inheritable(fd):
-                    inherited.append(fd)
-    return inherited
-
-
-@contextlib.contextmanager
-def sigint_blocked() -> Generator[None, None, None]:
-    """Block SIGINT in this thread; a process that is started meanwhile inherits the block.
-
-    The new process unblocks SIGINT when it has set a handler that ignores SIGINT. So a Ctrl-C
-    cannot end the process before.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Boot:

@@ -137,7 +137,7 @@ class HeldChunks:
         return len(self.chunks), items
 
     def stop_begun(self, work: Work) -> None:
-        """If the worker runs a chunk of the call `work`, let no further item of that chunk begin."""
+        """If the worker runs a chunk of the call `work`, let no further item of it begin."""
         if self._journal is not None and self.chunks and self.chunks[0].work is work:
             self._journal.reclaim(self.chunks[0].serial)
 

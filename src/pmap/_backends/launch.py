@@ -24,7 +24,8 @@ from .._errors import how_it_ended
 from .._transport import journal
 from .._transport.light_stdlib import send_with_fds, signal, socket
 from .._worker.template import kill_group
-from .boot import Lifeline, executable, interpreter, not_standard, remedy, sigint_blocked
+from .boot import Lifeline, executable, interpreter, not_standard, remedy
+from .inheritance import sigint_blocked
 from .poller import comes_within
 from .sentinel import sentinel_of
 from .small_file import small_file

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from .._errors import is_ctrl_c
 from .._transport import protocol
+from .._transport.exceptions import describe
 from .._transport.values import loads
 from .item_errors import INITIALIZER, logged
 from .progress_bar import above_bars
@@ -63,7 +64,10 @@ def _described(stream: Any) -> "Stream":
 
 
 def pass_on(report: Report) -> None:
-    """Pass a report on to a stream, a logger or `warnings`; ignore all errors but Ctrl-C."""
+    """Pass a report on to a stream, a logger or `warnings`; only Ctrl-C is raised.
+
+    Any other error of theirs costs no result. A warning says once what has failed.
+    """
     try:
         if report.kind in (protocol.OUTPUT, protocol.ERRORS):
             # While progress bars are shown, whole lines are written above them. Half a line is not,
@@ -77,9 +81,49 @@ def pass_on(report: Report) -> None:
         else:
             _warn(*loads(report.data))
     except BaseException as error:
-        # The program's own streams and log handlers may raise any exception.
+        # The program's own streams and log handlers may raise any exception, and disks may be full.
         if is_ctrl_c(error):
             raise
+        _warn_of_failure(report, error)
+
+
+_FAILED = {
+    protocol.OUTPUT: "what items print could not be written to sys.stdout, and is lost",
+    protocol.ERRORS: "what items print could not be written to sys.stderr, and is lost",
+    protocol.LOG: "a log record of an item could not be handled by all log handlers",
+    protocol.WARNING: "a warning of an item could not be shown",
+}
+_warned: set[str] = set()  # what `_warn_of_failure` has warned of
+
+
+def _warn_of_failure(report: Report, error: BaseException) -> None:
+    """Warn that a stream or a log handler of the program has failed, once for each failure."""
+    kind = report.data[0] if report.kind == protocol.FLUSH else report.kind
+    text = f"{_FAILED[kind]}: {describe(error)}"
+    if text in _warned:
+        return
+    _warned.add(text)
+
+    def warn() -> None:
+        import warnings
+
+        warnings.warn(text, RuntimeWarning, stacklevel=1)
+
+    def log() -> None:
+        import logging
+
+        logging.getLogger("pmap").error("%s", text)
+
+    # If the program has turned warnings into errors, or if `sys.stderr` is the stream that has
+    # failed, the warning fails, too. Then it is logged.
+    for tell in (warn, log):
+        try:
+            tell()
+        except BaseException as second:
+            if is_ctrl_c(second):
+                raise
+        else:
+            return
 
 
 def _use_stream(work: Work | None, kind: int, use: "Callable[[TextIO], None]") -> None:

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import os
 import sys
-from types import FunctionType
+from types import FunctionType, ModuleType
 from weakref import WeakValueDictionary, ref
 
+from ..importable import travels_by_name
 from . import arriving
 from .fingerprints import (
     attributes_of,
@@ -110,6 +111,26 @@ def globals_of_class(cls: type) -> dict[str, Any]:
             return function.__globals__
     module = sys.modules.get(cls.__module__)
     return {} if module is None else vars(module)
+
+
+def module_of_methods(cls: type) -> ModuleType | None:
+    """Return the importable module that has `cls` by its name, though `cls` names another module.
+
+    A class may name another module to be shown by a shorter name, as pytest's exceptions name
+    `builtins`. The methods of such a class still name the module that has the class. Other
+    processes import these methods, and their ``super()`` works with the class of that module only.
+    """
+    for function in methods_of(cls):
+        name: object = getattr(function, "__module__", None)
+        module = sys.modules.get(name) if isinstance(name, str) else None
+        if (
+            isinstance(module, ModuleType)
+            and name != cls.__module__
+            and vars(module).get(cls.__qualname__) is cls
+            and travels_by_name(name)
+        ):
+            return module
+    return None
 
 
 def methods_of(cls: type) -> list[FunctionType]:

@@ -125,8 +125,11 @@ def _class(role: Role, cls: type) -> Any:
         return NotImplemented
     if not is_made_by_a_program(cls):
         return _built_in(cls)
-    from .classes import globals_of_class, reduce_class
+    from .classes import globals_of_class, module_of_methods, reduce_class
 
+    home = module_of_methods(cls)
+    if home is not None:
+        return getattr, (home, cls.__qualname__)
     space = globals_of_class(cls)
     return _known(role, cls, space, cls.__qualname__) or reduce_class(role, cls, space)
 
