@@ -8,7 +8,7 @@ from functools import partial
 from .._backends.engine.backend import EngineBackend
 from .._backends.engine.wire import InnerOptions
 from .._calls.cpus import cpu_count
-from .._calls.engine_options import runs_live, slots_of
+from .._calls.engine_options import OF_INNER_WORKERS, runs_live, slots_of
 from .._calls.options import WorkerOptions
 from .._engine.driver import Driver
 from .._jobs.item_errors import INITIALIZER, unsent_argument
@@ -130,4 +130,17 @@ def _inner(options: WorkerOptions, slots: int, shipped: str) -> InnerOptions:
         options.threads_per_worker,
         min(slots, cpu_count()),
         shipped,
+        _may_fall_back(options),
+    )
+
+
+def _may_fall_back(options: WorkerOptions) -> bool:
+    """Return whether items may run in the engine's own worker where no inner worker can start.
+
+    They may not if the program has asked for inner workers, or for what only these can do.
+    """
+    usual = WorkerOptions()
+    needing = [name for name in OF_INNER_WORKERS if name in usual._fields]
+    return options.inner_worker is None and all(
+        getattr(options, name) == getattr(usual, name) for name in needing
     )

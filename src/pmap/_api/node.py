@@ -8,8 +8,7 @@ or from a call with the same options.
 import os
 import pickle
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import Context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
@@ -75,11 +74,22 @@ def run(data: bytes, shared: bytes | None = None, shipped: str = "") -> bytes:
     if spec.inner is None:
         return _run_here(relay, items, spec)
     try:
-        return _run_inside(relay, items, spec, spec.inner, shipped)
+        worker, cold = _inner_worker(spec.inner)
+    except WorkerStartError as error:
+        if not spec.inner.falls_back or spec.timeout is not None:
+            return _unstarted(error.reason, error.__cause__)
+        # No item of the chunk has begun. The further chunks of this call do not try again to start
+        # an inner worker in this process.
+        _specs[task.key] = bare = spec._replace(inner=None)
+        return _run_here(relay, items, bare, error.reason)
+    try:
+        return _run_inside(relay, items, spec, shipped, worker, cold)
     except WorkerStartError as error:
         return _unstarted(error.reason, error.__cause__)
     except _UnwantedError:
         return wire.packed_answer(wire.Answer(wire.ENDED, wire.host_name()))
+    finally:
+        _free.setdefault(spec.inner, []).append(worker)
 
 
 def _spec_of(task: wire.Task, shared: bytes | None) -> wire.TaskSpec | None:
@@ -106,16 +116,21 @@ def _unstarted(reason: str, cause: BaseException | None) -> bytes:
     return wire.packed_answer(wire.Answer(wire.UNSTARTED, host, reason=reason, cause=data))
 
 
-def _answer(entries: list[Any], elapsed: float, cold: bool) -> bytes:
+def _answer(entries: list[Any], elapsed: float, cold: bool, reason: str = "") -> bytes:
     packed_entries = packed(entries)
     sent = entries if packed_entries is None else packed_entries
-    done = wire.Answer(wire.DONE, wire.host_name(), elapsed, sent, cold=cold)
+    done = wire.Answer(wire.DONE, wire.host_name(), elapsed, sent, reason, cold=cold)
     return wire.packed_answer(done)
 
 
-def _run_here(relay: Relay, items: list[tuple[int, Any]], spec: wire.TaskSpec) -> bytes:
-    """Run a chunk in this process, which belongs to the engine."""
-    cold = not _warm_here
+def _run_here(
+    relay: Relay, items: list[tuple[int, Any]], spec: wire.TaskSpec, reason: str = ""
+) -> bytes:
+    """Run a chunk in this process, which belongs to the engine.
+
+    `reason` says why no inner worker could be started, if the call wanted one.
+    """
+    cold = bool(reason) or not _warm_here
     _warm_here[:] = [True]
     begin = perf_counter()
     entries: list[object] = []
@@ -132,7 +147,7 @@ def _run_here(relay: Relay, items: list[tuple[int, Any]], spec: wire.TaskSpec) -
                     put_back(state)
     finally:
         item_threads.depth -= 1
-    return _answer(entries, perf_counter() - begin, cold)
+    return _answer(entries, perf_counter() - begin, cold, reason)
 
 
 def _run_all(relay: Relay, items: list[tuple[int, Any]], entries: list[object]) -> None:
@@ -148,13 +163,15 @@ def _run_inside(
     relay: Relay,
     items: list[tuple[int, Any]],
     spec: wire.TaskSpec,
-    inner: wire.InnerOptions,
     shipped: str,
+    worker: Driver,
+    cold: bool,
 ) -> bytes:
     """Run the items of a chunk in an inner worker, a process that pmap starts."""
+    isolate = spec.inner is not None and spec.inner.isolate
     stop = spec.spec[2]
     rules = RunRules(
-        chunksize=1 if inner.isolate else len(items),
+        chunksize=1 if isolate else len(items),
         collect=not stop,
         stop=stop,
         timeout=spec.timeout,
@@ -165,12 +182,11 @@ def _run_inside(
     elsewhere = Elsewhere(environment)
     call = Call("the chunk", relay, Kind.EACH, items, rules, elsewhere=elsewhere)
     watch = _watched(relay.given[0], spec)
-    with _inner_worker(inner) as (driver, cold):
-        begin = perf_counter()
-        # Items run in an empty context, because they must not see context variables of the engine's
-        # own code.
-        job = Context().run(driver.run, call, watch)
-        elapsed = perf_counter() - begin
+    begin = perf_counter()
+    # Items run in an empty context, because they must not see context variables of the engine's own
+    # code.
+    job = Context().run(worker.run, call, watch)
+    elapsed = perf_counter() - begin
     entries: list[Any] = job.values
     error = job.error
     if error is not None:
@@ -237,21 +253,18 @@ def _relayed(entry: Any) -> Any:
     return entry
 
 
-@contextmanager
-def _inner_worker(inner: wire.InnerOptions) -> Generator[tuple[Driver, bool], None, None]:
-    """Yield the driver of an inner worker without a chunk, and whether the worker is new."""
-    free = _free.setdefault(inner, [])
-    cold = False
+def _inner_worker(inner: wire.InnerOptions) -> tuple[Driver, bool]:
+    """Return the driver of an inner worker without a chunk, and whether the worker is new.
+
+    Raises:
+        WorkerStartError: the worker cannot be started.
+    """
     try:
-        driver = free.pop()
+        return _free.setdefault(inner, []).pop(), False
     except IndexError:
         driver = _new_driver(inner)
         _warm(driver)
-        cold = True
-    try:
-        yield driver, cold
-    finally:
-        free.append(driver)
+        return driver, True
 
 
 def _warm(driver: Driver) -> None:

@@ -18,7 +18,7 @@ _ALLOWED: Final = (
 
 # The options that only worker processes of pmap can obey. If the items run in the processes of an
 # engine, such as an executor that the user has given, these options are an error.
-_OF_INNER_WORKERS: Final = (
+OF_INNER_WORKERS: Final = (
     *("initializer", "initargs", "max_tasks_per_child", "max_memory_per_child"),
     *("kill_over_memory", "isolate", "threads_per_worker", "start_method", "timeout"),
 )
@@ -169,7 +169,7 @@ def check(
         why = f"with inner_worker=False the items run in the workers of {_named(engine)}"
     else:
         return
-    for name in _OF_INNER_WORKERS:
+    for name in OF_INNER_WORKERS:
         if options[name] != usual[name]:
             raise OptionError(
                 name, options[name], f"{why}: use inner_worker=True, or backend='processes'"

@@ -405,7 +405,9 @@ class _Options(TypedDict, total=False):
             ``if __name__ == "__main__":``. Workers do not see later changes of its globals.
         inner_worker: whether the items of a backend that is an engine run in worker processes of
             pmap, where the engine runs a chunk. False: they run in the engine's own worker. None:
-            True, except for a ``ThreadPoolExecutor``, whose items run in its threads.
+            True, except for a ``ThreadPoolExecutor``, whose items run in its threads, and except on
+            a machine where no process can be started: there they run in the engine's own worker,
+            with a `RuntimeWarning`, unless an option needs a process of pmap.
         ship: packages, by name or as modules, whose files travel to where an engine runs the items,
             which need not have them. pmap travels with them, so it need not be there either. The
             Python there must have the same version, and all else that the packages import. Refused

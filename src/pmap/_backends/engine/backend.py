@@ -22,9 +22,11 @@ from ..._calls.engine_options import kills, slots_of
 from ..._errors import is_ctrl_c
 from ..._jobs.item_errors import INITIALIZER, settle
 from ..._jobs.notifier import Notifier
+from ..._jobs.reports import Report
 from ..._jobs.work import CallSpec, Work
 from ..._transport.by_value.picklers import Whole
 from ..._transport.packing import packed
+from ..._transport.protocol import WARNING
 from ..._transport.values import dumps
 from ..._types import AppliesAsync, Engine
 from ..capacity import CapacityChanged
@@ -113,6 +115,8 @@ class EngineBackend(Backend[deque[_Done]]):
         self._shipment = shipment
         self._large = LargeData()
         self._inner = inner
+        # The hosts that could not start an inner worker, of which the program was warned.
+        self._bare_hosts: set[str] = set()
         self._live = live
         self._host = wire.host_name()
         self._slots: dict[int, _Slot] = {}
@@ -394,7 +398,25 @@ class EngineBackend(Backend[deque[_Done]]):
         else:
             if not (sent.waits or answer.cold):
                 self._measure(monotonic() - sent.at - answer.elapsed)
+            if answer.reason:
+                self._warn(worker, answer)
             self._told.append(opened(worker, sent.work, sent.start, answer))
+
+    def _warn(self, worker: int, answer: wire.Answer) -> None:
+        """Warn once for each host that items run in the engine's own worker there."""
+        if answer.host in self._bare_hosts:
+            return
+        self._bare_hosts.add(answer.host)
+        text = (
+            f"no worker process of pmap can be started on {answer.host}: {answer.reason}. The "
+            "items run in the engine's own worker there: an item that crashes ends that worker, "
+            "and an item that runs cannot be ended. inner_worker=False does the same without this "
+            "warning, inner_worker=True makes it an error"
+        )
+        # The thread that runs this code holds a lock, and a warning may run code of the program. So
+        # the warning goes the way of an item's warning, which is shown when the lock is free.
+        data = dumps((RuntimeWarning(text), RuntimeWarning, "pmap", 1))
+        self._told.append(Report(WARNING, data, worker, None, None))
 
     def _measure(self, overhead: float) -> None:
         """Measure the overhead of a chunk; tell the scheduler if the overhead has changed much."""

@@ -38,7 +38,8 @@ class InnerOptions(NamedTuple):
 
     `initializer` is a pickle of the initializer and its arguments, or empty if there is none.
     `slots` is how many chunks the engine has at a time. `shipped` identifies the packages that
-    travel to the node; it is empty if none do.
+    travel to the node; it is empty if none do. `falls_back` says whether items run in the engine's
+    own worker if no inner worker can be started; an item with a timeout never does.
     """
 
     start_method: str | None
@@ -50,6 +51,7 @@ class InnerOptions(NamedTuple):
     threads_per_worker: int | None
     slots: int
     shipped: str
+    falls_back: bool
 
 
 class TaskSpec(NamedTuple):
@@ -111,7 +113,8 @@ class Answer(NamedTuple):
     """The answer of a node. `entries` has an entry for each item; some may be `Lost` or `Late`.
 
     `cold` is true if the task was the first one of its process, or if an inner worker had to be
-    started for it.
+    started for it. `reason` says why no inner worker could be started; the items may have run
+    without one (`InnerOptions.falls_back`).
     """
 
     kind: int
