@@ -40,6 +40,7 @@ from pmap._checkpoint import store as _store
 
 BACKEND = pytest.mark.parametrize("on", BACKENDS, ids=lambda on: on.name)
 two = pmap.using(processes=2)
+THREADS: Any = {"backend": "threads", "processes": 4}
 
 
 @pytest.fixture
@@ -369,6 +370,20 @@ def test_a_call_takes_over_what_a_cancelled_one_had_claimed(path: str, folder: s
     assert second.get() == [0, 1, 4, 9]
 
 
+@pytest.mark.parametrize("inner", ["serial", "threads", "processes"])
+@BACKEND
+def test_a_recursive_function_finds_its_results(on: Settings, inner: Any, path: str) -> None:
+    """Its inner calls want items that the outer call has claimed, and whose turn has not come."""
+    below: Any = {"backend": inner, "processes": 1, "checkpoint": path}
+
+    def fibonacci(n: int) -> int:
+        return n if n < 2 else sum(pmap(fibonacci, [n - 1, n - 2], **below))
+
+    options = on.options(processes=1, chunksize=5)
+    assert pmap(fibonacci, range(5), checkpoint=path, **options) == [0, 1, 1, 2, 3]
+    assert Checkpoint(path).done == 5
+
+
 def test_serial_streams_of_one_thread_do_not_wait_for_each_other(path: str) -> None:
     streams = [pmap.iter(square, range(5), checkpoint=path, backend="serial") for _ in range(2)]
     assert [*zip(*streams, strict=True)] == [(x * x, x * x) for x in range(5)]
@@ -466,6 +481,43 @@ def test_a_full_disk_loses_no_result(
     monkeypatch.setattr(_store, "SETTINGS", ())
     assert each(large, range(12), checkpoint=path) == expected
     assert Checkpoint(path).done == 12
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows removes no file that is open")
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_removed_meanwhile_loses_no_result(
+    replaced: bool, path: str, tmp_path: Path
+) -> None:
+    go = threading.Event()
+    later = pmap.async_(lambda x: go.wait(TIME_LIMIT) and x, [3, 4], checkpoint=path, **THREADS)
+    if replaced:
+        pmap(square, [5], backend="serial", checkpoint=tmp_path / "other.sqlite")
+        os.replace(tmp_path / "other.sqlite", path)
+    else:
+        os.unlink(path)
+    go.set()
+    with (
+        pytest.warns(RuntimeWarning, match="was removed or replaced"),
+        pytest.raises(CheckpointError, match="was removed or replaced") as caught,
+    ):
+        later.get()
+    assert caught.value.results == [3, 4]
+    assert os.path.exists(path) == replaced
+
+
+@pytest.mark.skipif(os.name == "nt", reason="not every user of Windows may make symbolic links")
+def test_a_link_is_no_other_file(path: str, folder: str, tmp_path: Path) -> None:
+    link = tmp_path / "link.sqlite"
+    link.symlink_to(path)
+
+    def item(x: int) -> int:
+        time.sleep(0.01)
+        return noted(folder, x)
+
+    calls = [two.async_(item, range(20), checkpoint=given) for given in (path, link)]
+    for handle in calls:
+        assert handle.get() == [x * x for x in range(20)]
+    assert Counter(marks(folder)) == Counter(map(str, range(20)))
 
 
 def test_a_locked_file_is_waited_for(path: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from threading import get_ident
 from .._calls.describe import short_repr
 from .._calls.kept import Found, Range, Sorted
 from .._jobs.item_errors import Item
+from .._transport.process_role import inside_item
 from .keys import Keys
 from .outcomes import loaded_error, loaded_result, packed_error, packed_result
 from .session import Outcome, Session
@@ -82,10 +83,12 @@ class CallKeeping:
                 self._take(index, key)
                 run.append(index)
             elif row.state == CLAIMED:
-                if self._session.threads.get(key) == get_ident():
-                    # An earlier call of this very thread has claimed the item, and runs it only
-                    # while this thread waits for that call. This call would wait for ever for it,
-                    # so it runs the item itself.
+                if self._session.threads.get(key) == get_ident() or inside_item():
+                    # Either an earlier call of this very thread has claimed the item, and runs it
+                    # only while this thread waits for that call. Or an item makes this call, and
+                    # the claim may be that of the call to which this item belongs, whose worker
+                    # runs nothing else until this item ends. This call would wait for ever in both
+                    # cases, so it runs the item itself.
                     run.append(index)
                 else:
                     self._to_hold[index] = key, short_repr(items[offset])

@@ -178,8 +178,8 @@ class Session:
     def _end_all(self, error: BaseException) -> None:
         """End all calls with `error`, which shows a fault in pmap itself."""
         with _sessions_lock:
-            if _sessions.get(self._store.path) is self:
-                del _sessions[self._store.path]
+            if _sessions.get(self._store.real_path) is self:
+                del _sessions[self._store.real_path]
         while self._calls:
             given = self._queue.get()
             if isinstance(given, _End):
@@ -286,7 +286,7 @@ class Session:
             # yet.
             if self._calls or self._awaited:
                 return False
-            _sessions.pop(self._store.path, None)
+            _sessions.pop(self._store.real_path, None)
         with suppress(CheckpointError), self._lock:
             self._store.remove_owner(self.owner)
         self._store.close()
@@ -302,6 +302,7 @@ def _warn(text: str) -> None:
         warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
+# The sessions of this process, by the real paths of their files.
 _sessions: dict[str, Session] = {}
 _sessions_lock = RLock()
 # In a forked process these are the sessions of the parent. They are never closed here, because
@@ -315,10 +316,12 @@ def enter(path: str) -> Session:
     Raises:
         CheckpointError: the file cannot be used.
     """
+    # Two paths may lead to one file, if one is a symbolic link.
+    real_path = os.path.realpath(path)
     with _sessions_lock:
-        session = _sessions.get(path)
+        session = _sessions.get(real_path)
         if session is None:
-            session = _sessions[path] = Session(path)
+            session = _sessions[real_path] = Session(path)
         session._awaited += 1
         return session
 
@@ -333,7 +336,7 @@ def entered(session: Session) -> None:
             # The thread of the session will find that no call is left, and will close the file.
             session.look_soon()
         else:
-            _sessions.pop(session._store.path, None)
+            _sessions.pop(session._store.real_path, None)
             session._store.close()
 
 

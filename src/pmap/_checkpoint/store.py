@@ -52,9 +52,21 @@ CREATE TABLE owners (
 """
 
 
-# For each open connection of this process: the path of the file, and the number of the owner for
-# which the connection claims items.
+# For each open connection of this process: the real path of the file, and the number of the owner
+# for which the connection claims items.
 _owners_here: set[tuple[str, int]] = set()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return what distinguishes the file that is at a path now from others; None if there is none.
+
+    An open connection goes on with its file, even if the file is not at its path any more.
+    """
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class Row(NamedTuple):
@@ -75,6 +87,8 @@ class Store:
             CheckpointError: the file cannot be opened or made, or is no checkpoint.
         """
         self.path = path
+        # The path without symbolic links, by which this process knows the file.
+        self.real_path: str = os.path.realpath(path)
         self._owners: set[int] = set()
         if must_exist and not os.path.exists(path):
             raise CheckpointError(path, "does not exist")
@@ -85,6 +99,7 @@ class Store:
         try:
             with self._explained("cannot be opened"):
                 self._prepare()
+                self._file = _identity(self.real_path)
         except BaseException:
             self._connection.close()
             raise
@@ -148,7 +163,7 @@ class Store:
 
     def close(self) -> None:
         """Close the connection; the claims that it has made do not count any more."""
-        _owners_here.difference_update([(self.path, owner) for owner in self._owners])
+        _owners_here.difference_update([(self.real_path, owner) for owner in self._owners])
         with suppress(sqlite3.Error):
             self._connection.close()
 
@@ -187,7 +202,7 @@ class Store:
             )
             assert cursor.lastrowid is not None
             self._owners.add(cursor.lastrowid)
-            _owners_here.add((self.path, cursor.lastrowid))
+            _owners_here.add((self.real_path, cursor.lastrowid))
             return cursor.lastrowid
 
     def _living_owners(self) -> set[int]:
@@ -200,7 +215,7 @@ class Store:
             "SELECT id, process, beat FROM owners"
         ).fetchall():
             if process == processes.this_process():
-                lives = (self.path, number) in _owners_here
+                lives = (self.real_path, number) in _owners_here
             else:
                 lives = processes.is_alive(process, beat)
             if lives:
@@ -289,6 +304,10 @@ class Store:
         Args:
             outcomes: for each item its key, the number of its call, its index, state and value.
             given_up: the key and the owner of each claim on an item that will have no outcome.
+
+        Raises:
+            CheckpointError: the file cannot be written, or it is not at its path any more: then the
+                next run would not find what is written.
         """
         with self._explained("cannot be written"), self._transaction():
             self._connection.executemany(
@@ -303,6 +322,8 @@ class Store:
                 "DELETE FROM items WHERE key=? AND owner=? AND state=?",
                 [(key, owner, CLAIMED) for key, owner in given_up],
             )
+        if _identity(self.real_path) != self._file:
+            raise CheckpointError(self.path, "was removed or replaced while a call wrote to it")
 
     # --- reading the file ------------------------------------------------------------------------
 
