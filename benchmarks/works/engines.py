@@ -19,11 +19,12 @@ _CHUNK: Final = 100
 
 
 class Maps(NamedTuple):
-    """An engine for pmap, its own map as it is by default, and its own map in chunks."""
+    """An engine for pmap, and maps of its own: as it is by default, in chunks, and another one."""
 
     engine: Any
     own: Map
     chunks: Map
+    bag: Map | None = None
 
 
 def tiny(x: int) -> int:
@@ -66,8 +67,13 @@ def _dask(count: int) -> Generator[Maps]:
             results: list[int] = client.gather(client.map(f, xs, pure=False, **options))
             return results
 
+        def in_a_bag(f: Function, xs: Sequence[int]) -> list[int]:
+            results: list[int] = bag.from_sequence(xs).map(f).compute()
+            return results
+
+        bag: Any = import_module("dask.bag")
         engine = client.get_executor(pure=False)
-        yield Maps(engine, _own(mapped), _own(mapped, batch_size=_CHUNK))
+        yield Maps(engine, _own(mapped), _own(mapped, batch_size=_CHUNK), in_a_bag)
 
 
 def _call(f: Callable[..., bytes], *args: object) -> bytes:
@@ -130,12 +136,16 @@ def _measure(setting: Setting) -> Iterator[tuple[str, float]]:
         try:
             with start(setting.processes) as maps:
                 ours = pmap.using(backend=maps.engine, processes=setting.processes)
-                maps_of: dict[str, Map] = {
+                maps_of: dict[str, Map | None] = {
                     "pmap": ours,
+                    "bare": ours.using(inner_worker=False),
                     "own": maps.own,
                     "own, chunks": maps.chunks,
+                    "dask.bag": maps.bag,
                 }
                 chosen = maps_of[setting.peer]
+                if chosen is None:
+                    continue
                 for _ in range(2):
                     chosen(tiny, items)  # workers and imports
                 yield f"{name}, a tiny item", timed(partial(chosen, tiny, items)) / len(items) * 1e6
@@ -146,17 +156,21 @@ def _measure(setting: Setting) -> Iterator[tuple[str, float]]:
 _TARGETS: Final = {
     "ProcessPoolExecutor": (Target(0.2, "own"),),
     "loky": (Target(0.2, "own"),),
-    "Dask": (Target(0.1, "own"), Target(0.2, "own, chunks")),
+    "Dask": (Target(0.1, "own"), Target(0.2, "own, chunks"), Target(2, "dask.bag")),
     "Ray": (Target(0.05, "own"), Target(1, "own, chunks")),
 }
+_OF_ALL: Final = Target(1.5, "bare")
 
 WORKS: Final = (
     Work(
         "engines",
-        "Tiny items on executors and clusters. In chunks: 100 items, on Ray its `Pool.map`",
-        tuple(Figure(f"{name}, a tiny item", "us", _TARGETS[name]) for name in _ENGINES),
+        "Tiny items on executors and clusters. Bare: `inner_worker=False`. Own: the engine's map "
+        "of single items. In chunks: 100 items, on Ray its `Pool.map`",
+        tuple(
+            Figure(f"{name}, a tiny item", "us", (*_TARGETS[name], _OF_ALL)) for name in _ENGINES
+        ),
         _measure,
-        ("pmap", "own", "own, chunks"),
+        ("pmap", "bare", "own", "own, chunks", "dask.bag"),
         300,
     ),
 )
