@@ -70,7 +70,11 @@ ON_ALL: Final[Laws] = {
         tracebacks.test_a_failure_has_the_same_as_text,
         tracebacks.test_rows_for_the_wrong_verb_are_named,
     ),
-    "3 once": (laws.test_later_items_stop, own_laws.test_a_chunk_ends_with_its_first_failure),
+    "3 once": (
+        laws.test_later_items_stop,
+        own_laws.test_a_chunk_ends_with_its_first_failure,
+        own_laws.test_a_run_goes_on_from_a_checkpoint,
+    ),
     "4 order": (
         laws.test_order_is_the_inputs,
         laws.test_a_slow_item_holds_up_no_other,
@@ -91,6 +95,7 @@ ON_ALL: Final[Laws] = {
         handles.test_await_twice_and_when_over,
         handles.test_cancelling_the_task_cancels_the_call,
         handles.test_wait_for_with_a_timeout,
+        own_laws.test_what_a_deadline_leaves_is_a_failure,
     ),
     "6 bounded": (
         streams.test_results_are_those_of_map,

@@ -13,7 +13,15 @@ from tests.files import mark, marks
 from tests.items import square
 from tests.limits import seconds, until
 
-from pmap import CancelledError, Failure, TaskTimeout, WorkerLost, pmap
+from pmap import (
+    CancelledError,
+    Checkpoint,
+    Failure,
+    ResultTimeoutError,
+    TaskTimeout,
+    WorkerLost,
+    pmap,
+)
 from pmap._backends.engine import marks as marks_of_chunks
 
 
@@ -66,6 +74,13 @@ def fail_at(folder: str, where: int, x: int) -> int:
     mark(folder, str(x))
     if x == where:
         raise LookupError(x)
+    return x
+
+
+def wait_at(folder: str, where: int, x: int) -> int:
+    """Wait for a file at one item."""
+    if x == where:
+        until((Path(folder) / "go").exists, "the word")
     return x
 
 
@@ -189,6 +204,36 @@ def test_random_numbers_are_those_of_the_seed(backend: OnEngine) -> None:
     assert verb(roll, range(10), seed=5) == wanted
     assert verb(roll, range(10), seed=5, chunksize=3) == wanted
     assert not {*verb(roll, range(10))} & {*wanted}
+
+
+def test_a_run_goes_on_from_a_checkpoint(backend: OnEngine, tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    (tmp_path / "items").mkdir()
+    verb = pmap.using(**backend.options()).using(checkpoint=path)
+    item = partial(fail_at, str(tmp_path / "items"), 7)
+    assert verb(item, range(4)) == [0, 1, 2, 3]
+    assert [*verb.iter(item, range(7))] == [*range(7)]
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            verb(item, range(5, 8))
+    assert sorted(marks(tmp_path / "items")) == [*map(str, range(8))]
+    kept = Checkpoint(path)
+    assert (kept.done, kept.failed) == (7, 1)
+
+
+def test_what_a_deadline_leaves_is_a_failure(backend: OnEngine, tmp_path: Path) -> None:
+    verb = pmap.using(**backend.options(chunksize=1))
+    verb(square, range(4))  # the start takes its time
+    item = partial(wait_at, str(tmp_path), 1)
+    with pytest.raises(ResultTimeoutError, match="of 3 items are done"):
+        verb(item, range(3), deadline=seconds(1.5))
+    results = verb.collecting(item, range(3), deadline=seconds(1.5))
+    (tmp_path / "go").touch()
+    late = results[1]
+    assert isinstance(late, Failure)
+    assert isinstance(late.error, ResultTimeoutError)
+    assert results[0] == 0
+    assert verb(square, range(4)) == [0, 1, 4, 9]
 
 
 def test_a_cancelled_call_ends_what_runs(backend: OnEngine, tmp_path: Path) -> None:
