@@ -379,8 +379,8 @@ def test_a_recursive_function_finds_its_results(on: Settings, inner: Any, path: 
     def fibonacci(n: int) -> int:
         return n if n < 2 else sum(pmap(fibonacci, [n - 1, n - 2], **below))
 
-    options = on.options(processes=1, chunksize=5)
-    assert pmap(fibonacci, range(5), checkpoint=path, **options) == [0, 1, 1, 2, 3]
+    each = pmap.using(**on.options(processes=1, chunksize=5))
+    assert each(fibonacci, range(5), checkpoint=path) == [0, 1, 1, 2, 3]
     assert Checkpoint(path).done == 5
 
 
@@ -481,6 +481,54 @@ def test_a_full_disk_loses_no_result(
     monkeypatch.setattr(_store, "SETTINGS", ())
     assert each(large, range(12), checkpoint=path) == expected
     assert Checkpoint(path).done == 12
+
+
+@BACKEND
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_stream_goes_on_when_the_file_cannot_be_written_any_more(
+    on: Settings, ordered: bool, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only with the items that it has claimed by then."""
+    monkeypatch.setattr(_store, "SETTINGS", ("PRAGMA max_page_count=60",))
+    each = pmap.using(**on.options(chunksize=1)).using(buffersize=4)
+    items = [*range(30)]
+    taken: list[bytes] = []
+    full = "disk is full"
+    results = (each.iter if ordered else each.iter_unordered)(large, items, checkpoint=path)
+    with pytest.warns(RuntimeWarning, match=full), pytest.raises(CheckpointError, match=full):
+        taken.extend(results)
+    assert (taken if ordered else sorted(taken)) == [large(x) for x in items]
+    assert Checkpoint(path).done < 10
+
+
+def test_a_stream_does_not_wait_for_a_lock_at_each_item(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_store, "BUSY", 0.05)
+    claims: list[int] = []
+    claim = _store.Store.claim
+
+    def counted(self: Any, places: Any, *given: Any, **options: Any) -> Any:
+        claims.append(len(places))
+        return claim(self, places, *given, **options)
+
+    monkeypatch.setattr(_store.Store, "claim", counted)
+
+    def numbers() -> Iterator[int]:
+        yield from range(20)
+        claims.clear()
+        other.execute("BEGIN IMMEDIATE")
+        yield from range(20, 40)
+        assert len(claims) == 1
+        other.execute("ROLLBACK")
+
+    pmap(square, [0], checkpoint=path, backend="serial")
+    other = sqlite3.connect(path, isolation_level=None)
+    with pytest.warns(RuntimeWarning, match="has locked it"):
+        results = [*pmap.iter(square, numbers(), checkpoint=path, buffersize=4, **THREADS)]
+    other.close()
+    assert results == [x * x for x in range(40)]
+    assert Checkpoint(path).done == 40, "all was written when the lock was gone"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows removes no file that is open")

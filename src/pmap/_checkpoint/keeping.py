@@ -60,6 +60,7 @@ class CallKeeping:
         # index of each item, its key and a text of its input.
         self._to_hold: dict[int, tuple[bytes, str]] = {}
         self.ended: bool = False
+        self.has_items: bool = False
         self.number: int = session.add_call(self, verb, name, keys.function)
 
     def sort(self, items: Sequence[object]) -> Sorted:
@@ -69,6 +70,7 @@ class CallKeeping:
         keys = [self._keys.of(start + offset, item) for offset, item in enumerate(items)]
         places = {key: start + offset for offset, key in enumerate(keys) if key is not None}
         known = self._session.claim(self, places, again=self._again)
+        self.has_items = True
         run: list[int] = []
         held: list[int] = []
         found: dict[int, object] = {}

@@ -43,6 +43,7 @@ class KeptCall(Protocol):
 
     number: int  # the number of the call in the file
     ended: bool  # whether the call has ended and given up its claims
+    has_items: bool  # whether some items of the call have been claimed, and may have begun
 
     @property
     def holds(self) -> bool:
@@ -129,7 +130,11 @@ class Session:
     ) -> dict[bytes, Row]:
         """Claim items for a call, by `Store.claim`.
 
-        If the call has ended, claim nothing.
+        If the call has ended, claim nothing. If the file cannot be written any more, claim nothing
+        either, and return what the file has: then other runs may compute the other items, too.
+
+        Raises:
+            CheckpointError: these are the first items of the call, and cannot be claimed.
         """
         found: dict[bytes, Row] = {}
         keys = [*places]
@@ -138,8 +143,26 @@ class Session:
             with self._lock:
                 if keeping.ended:
                     break
-                found.update(self._store.claim(part, keeping.number, self.owner, again=again))
+                found.update(self._claimed(keeping, part, again))
         return found
+
+    def _claimed(
+        self, keeping: KeptCall, places: dict[bytes, int], again: bool
+    ) -> dict[bytes, Row]:
+        # After an error no claim is tried until outcomes can be written again: if the file is
+        # locked, each try takes as long as SQLite waits.
+        if self._error is None or not keeping.has_items:
+            try:
+                return self._store.claim(places, keeping.number, self.owner, again=again)
+            except CheckpointError as error:
+                if not keeping.has_items:
+                    raise
+                self.warn(_going_on(error))
+                self._error = error
+        try:
+            return self._store.look(places, again=again)
+        except CheckpointError:
+            return {}
 
     def put(self, outcome: Outcome) -> None:
         """Queue an outcome; any thread may call this method, whatever locks it holds."""
@@ -248,7 +271,7 @@ class Session:
                 self._store.write(rows, given_up)
         except CheckpointError as error:
             if self._error is None:
-                _warn(f"{error}. The call goes on, and writing is tried again")
+                _warn(_going_on(error))
             self._error = error
             del self._unwritten[:-_MOST_UNWRITTEN]
         else:
@@ -294,6 +317,10 @@ class Session:
 
     # For how many calls `enter` has returned this session that were not added to it yet.
     _awaited = 0
+
+
+def _going_on(error: CheckpointError) -> str:
+    return f"{error}. The call goes on, and writing is tried again"
 
 
 def _warn(text: str) -> None:

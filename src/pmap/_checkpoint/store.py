@@ -205,12 +205,10 @@ class Store:
             _owners_here.add((self.real_path, cursor.lastrowid))
             return cursor.lastrowid
 
-    def _living_owners(self) -> set[int]:
-        """Return the owners whose processes are alive, so that their claims count.
-
-        All other owners are removed.
-        """
+    def _owners_by_life(self) -> tuple[set[int], set[int]]:
+        """Return the owners whose processes are alive, so that their claims count; and the rest."""
         living: set[int] = set()
+        dead: set[int] = set()
         for number, process, beat in self._connection.execute(
             "SELECT id, process, beat FROM owners"
         ).fetchall():
@@ -218,11 +216,8 @@ class Store:
                 lives = (self.real_path, number) in _owners_here
             else:
                 lives = processes.is_alive(process, beat)
-            if lives:
-                living.add(number)
-            else:
-                self._connection.execute("DELETE FROM owners WHERE id=?", (number,))
-        return living
+            (living if lives else dead).add(number)
+        return living, dead
 
     def beat(self, owner: int) -> None:
         """Record a sign of life of an owner's process: it is alive at this moment."""
@@ -261,17 +256,10 @@ class Store:
             What the file has for the other items: an outcome, or the claim of another call.
         """
         with self._explained("cannot be written"), self._transaction():
-            known = self._rows([*places])
-            claims = any(row.state == CLAIMED for row in known.values())
-            living = self._living_owners() if claims else set[int]()
-            free = [
-                key
-                for key, row in known.items()
-                if (row.state == CLAIMED and row.owner not in living)
-                or (row.state == FAILED and again)
-            ]
-            for key in free:
-                del known[key]
+            known, dead = self._known(places, again)
+            self._connection.executemany(
+                "DELETE FROM owners WHERE id=?", [(owner,) for owner in dead]
+            )
             self._connection.executemany(
                 "INSERT OR REPLACE INTO items (key, call, place, state, owner) VALUES (?,?,?,?,?)",
                 [(k, call, at, CLAIMED, owner) for k, at in places.items() if k not in known],
@@ -281,6 +269,27 @@ class Store:
                 [(call, places[k], k) for k, row in known.items() if row.state != CLAIMED],
             )
             return known
+
+    def look(self, keys: Iterable[bytes], *, again: bool) -> dict[bytes, Row]:
+        """Return what `claim` would return, and write nothing."""
+        with self._explained("cannot be read"):
+            return self._known(keys, again)[0]
+
+    def _known(self, keys: Iterable[bytes], again: bool) -> tuple[dict[bytes, Row], set[int]]:
+        """Return what the file has for items, but for those that are free; and the dead owners."""
+        known = self._rows([*keys])
+        living: set[int] = set()
+        dead: set[int] = set()
+        if any(row.state == CLAIMED for row in known.values()):
+            living, dead = self._owners_by_life()
+        free = [
+            key
+            for key, row in known.items()
+            if (row.state == CLAIMED and row.owner not in living) or (row.state == FAILED and again)
+        ]
+        for key in free:
+            del known[key]
+        return known, dead
 
     def _rows(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         found: dict[bytes, Row] = {}
