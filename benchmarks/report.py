@@ -11,7 +11,7 @@ from .run import Results
 from .work import Figure, Target
 
 PACKAGES: Final = (
-    *("loky", "joblib", "mpire", "pebble", "ray"),
+    *("loky", "joblib", "mpire", "pebble", "ray", "distributed"),
     *("numpy", "pandas", "pillow", "scikit-learn"),
 )
 

@@ -56,6 +56,10 @@ def has_done(kept: Checkpoint, items: int) -> bool:
     return kept.done >= items
 
 
+def has_done_or_ended(kept: Checkpoint, items: int, run: "subprocess.Popen[bytes]") -> bool:
+    return has_done(kept, items) or run.poll() is not None
+
+
 def test_what_finished_before_a_kill_does_not_run_again(tmp_path: Path) -> None:
     kept = Checkpoint(tmp_path / "run.sqlite")
     chance = random.Random(7)
@@ -78,6 +82,33 @@ def test_what_finished_before_a_kill_does_not_run_again(tmp_path: Path) -> None:
     assert counts.keys() == {*range(ITEMS)}
     assert sum(counts.values()) - ITEMS <= 3 * IN_FLIGHT
     assert kept.results() == {x: {"square": x * x} for x in range(ITEMS)}
+
+
+def test_a_run_is_killed_again_and_again(tmp_path: Path) -> None:
+    """In full with ``PMAP_KILL_ITEMS=20000``, which takes minutes."""
+    items = int(os.environ.get("PMAP_KILL_ITEMS", "600"))
+    kept = Checkpoint(tmp_path / "run.sqlite")
+    chance = random.Random(11)
+    most = twice = kills = 0
+    out = b""
+    while out != b"done\n":
+        before = Counter(map(int, marks(tmp_path)))
+        known = {*kept.results()} if kept.done else set[int]()
+        goal = kept.done + chance.randrange(items // 40, items // 12)
+        run = begin(tmp_path, "stream", 0, items)
+        until(partial(has_done_or_ended, kept, goal, run))
+        run.send_signal(signal.SIGKILL)
+        kills += 1
+        out, _ = run.communicate(timeout=TIME_LIMIT)
+        ran = Counter(map(int, marks(tmp_path))) - before
+        assert not known & ran.keys(), "what was in the file at the kill does not run again"
+        again = sum(ran.values()) - len(ran.keys() - before.keys())
+        most, twice = max(most, again), twice + again
+    counts = Counter(map(int, marks(tmp_path)))
+    assert counts.keys() == {*range(items)}
+    assert kept.results() == {x: {"square": x * x} for x in range(items)}
+    print(f"{items} items, {kills} runs: {twice} ran again, at most {most} after a kill")
+    assert most <= IN_FLIGHT
 
 
 def test_two_programs_at_once_compute_nothing_twice(tmp_path: Path) -> None:
