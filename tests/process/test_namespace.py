@@ -12,6 +12,7 @@ import pytest
 from tests.process.namespace_identity import IDENTITY
 from tests.process.namespace_kinds import KINDS
 from tests.process.namespace_names import NAMES
+from tests.process.namespace_objects import OBJECTS
 from tests.scripts import run
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def raised(call):
 """
 TAIL: Final = "\nprint('done')\n"
 
-PROGRAMS: Final = {"names": NAMES, "kinds": KINDS, "identity": IDENTITY}
+PROGRAMS: Final = {"names": NAMES, "kinds": KINDS, "identity": IDENTITY, "objects": OBJECTS}
 
 
 def program(method: str, body: str) -> str:

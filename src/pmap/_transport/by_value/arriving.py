@@ -81,6 +81,8 @@ _scripts: dict[tuple[str, str | None], ModuleType] = {}
 _units: dict[int, _Unit] = {}
 # Values of global names that the caller has sent, by their version.
 received: dict[int, object] = {}
+# Classes of which the methods are there, and other attributes are still being loaded; by their ids.
+unfinished: dict[int, type] = {}
 # For each function, class and the like that the caller has sent: the version, by the id of the
 # object. The dict `received` keeps the object alive.
 version_of: dict[int, int] = {}

@@ -365,6 +365,8 @@ def set_methods(
     for name, kind in empty.items() if new else ():
         type.__setattr__(cls, name, kind())
     _set_attributes(cls, methods, new)
+    if arrived is not None:
+        arriving.unfinished[id(cls)] = cls
     return new, methods
 
 
@@ -398,6 +400,7 @@ def fill_class(
     arrived = _arrived.get(cls)
     if arrived is None:
         return
+    arriving.unfinished.pop(id(cls), None)
     missing = _set_attributes(cls, rest, new)
     attributes = {**methods, **rest}
     for name in [name for name in arrived if name not in attributes]:

@@ -5,13 +5,27 @@ from __future__ import annotations
 import sys
 from types import FunctionType
 
-from . import arriving
-from .fingerprints import reducer_of
-from .role import Role
+from .contents import (
+    base_in_c,
+    both,
+    changes_contents,
+    fill_attributes,
+    fill_object,
+    given_to_new,
+    in_class,
+    make_object,
+    native_of,
+    reduce_contents,
+)
+from .fingerprints import is_plain, reducer_of
+from .role import Role, Written
 
 TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
     from typing import Any
+
+    from .contents import Attributes
 
 # The attributes that `logging` gives to each logger. They are not sent: the receiver's logger has
 # its own.
@@ -25,10 +39,38 @@ _OF_LOGGING = frozenset(
 
 def reduce_instance(role: Role, obj: object, kind: type) -> Any:
     """Return what pickle is to write for an instance of a class that other processes lack."""
-    if not says_how(kind):
-        return _with_its_real_class(obj, kind)
+    known = role.ways.get(id(kind))
+    if known is None:
+        known = role.ways[id(kind)] = kind, _way_of(kind)
+    way = known[1]
+    return NotImplemented if way is None else way(role, obj, kind)
+
+
+def _way_of(kind: Any) -> Callable[[Role, Any, Any], Any] | None:
+    """Return a function that says what pickle is to write for instances of a class.
+
+    None means that pickle itself knows best.
+    """
+    if says_how(kind):
+        return None if reducer_of(kind) is not None else _as_it_says
     if reducer_of(kind) is not None:
-        return NotImplemented
+        return None
+    said_by = next(cls for cls in kind.__mro__ if "__class__" in vars(cls))
+    native = native_of(kind) if said_by is object else None
+    if native is not None:
+        return reduce_contents if changes_contents(kind, native) else None
+    # The object's attribute `__class__` may be another class: it takes the place of another object,
+    # as mocks and proxies do. Pickle itself refuses it.
+    if said_by is not object or _makes_objects(kind) or _guards_attributes(kind):
+        return _made_by_us
+    if hasattr(kind, "__setstate__"):
+        return None
+    if _shares_dict(kind):
+        return _made_by_us
+    return _in_order_of_need if type(in_class(kind, "__hash__")) is FunctionType else None
+
+
+def _as_it_says(role: Role, obj: object, kind: type) -> Any:
     logging: Any = sys.modules.get("logging")
     if issubclass(kind, getattr(logging, "Logger", ())):
         found = _reduce_logger(obj)
@@ -44,29 +86,60 @@ def says_how(kind: type) -> bool:
     """Return whether a class statement of the program says how objects of `kind` are pickled."""
     for cls in kind.__mro__:
         for name in ("__reduce_ex__", "__reduce__"):
-            if name in vars(cls):
+            if name in vars(cls) and cls.__module__ != "collections":
                 return type(vars(cls)[name]) is FunctionType
     return False
 
 
-def _with_its_real_class(obj: object, kind: type) -> Any:
-    """Return what pickle is to write for an object whose attribute `__class__` is another class.
-
-    Such an object takes the place of another, as mocks and proxies do. Pickle itself refuses it.
-    """
-    said_by = next(cls for cls in kind.__mro__ if "__class__" in vars(cls))
-    if reducer_of(kind) is not None:
-        return NotImplemented
-    if said_by is object:
-        return _with_guarded_attributes(obj) if _guards_attributes(kind) else NotImplemented
+def _made_by_us(_: Role, obj: object, kind: Any) -> Any:
+    """Return what pickle is to write for an object that pickle would not make as it is."""
     reduced: Any = obj.__reduce_ex__(5)
-    if isinstance(reduced, str) or reduced[1][:1] != (kind,):
+    if isinstance(reduced, str):
         return NotImplemented
-    _, *arguments = reduced[1]
-    given: Any = arguments
-    if reduced[0].__name__ != "__newobj_ex__":
-        given = arguments, {}
-    return arriving.new_object, (kind, *given), *reduced[2:]
+    if reduced[0].__name__ not in ("__newobj__", "__newobj_ex__"):
+        return _by_its_base(obj, kind, reduced)
+    arguments, named = given_to_new(obj, kind)
+    return make_object, (kind, arguments, named), *_in_order(obj, kind, reduced[2:])
+
+
+def _in_order_of_need(role: Role, obj: Any, kind: Any) -> Any:
+    """Return what pickle is to write for an object of which a `__hash__` reads the attributes.
+
+    An attribute may be a set that contains the object. So what is plain arrives first.
+    """
+    attributes, slots = both(obj.__getstate__())
+    for part in (attributes, slots):
+        if part is not None and not all(map(is_plain, part.values())):
+            return _made_by_us(role, obj, kind)
+    return NotImplemented
+
+
+def _makes_objects(kind: Any) -> bool:
+    """Return whether the program says how objects of this class are made."""
+    return type(in_class(kind, "__new__")) is staticmethod or base_in_c(kind) is not object
+
+
+def _by_its_base(obj: Any, kind: Any, reduced: Any) -> Any:
+    """Return what pickle is to write for an object whose base, written in C, says how.
+
+    Pickle would call the class with the arguments that the base expects. But the class may expect
+    others, and may have attributes of which the base knows nothing.
+    """
+    if reduced[0] is not kind:
+        return reduced
+    base = base_in_c(kind)
+    state, *contents = (*reduced[2:], None, None, None)[:3]
+    if state is None:
+        state = getattr(obj, "__dict__", None) or None
+    return make_by_base, (base, kind, reduced[1]), state, *contents, fill_attributes
+
+
+def make_by_base(base: Any, kind: Any, arguments: tuple[object, ...]) -> object:
+    """Return an object of this class, made by a base of the class, which is written in C."""
+    made = base.__new__(kind, *arguments)
+    if base.__init__ is not object.__init__:
+        base.__init__(made, *arguments)
+    return made
 
 
 def _guards_attributes(kind: Any) -> bool:
@@ -83,30 +156,53 @@ def _guards_attributes(kind: Any) -> bool:
     return has_slots and kind.__setattr__ is not object.__setattr__
 
 
-def _with_guarded_attributes(obj: object) -> Any:
-    """Return what pickle is to write for an object whose class guards its attributes."""
-    reduced: Any = obj.__reduce_ex__(5)
-    if isinstance(reduced, str) or len(reduced) < 3:
-        return NotImplemented
-    make, arguments, state, *contents = reduced
-    both: tuple[Any, Any] = (state, None)
-    if isinstance(state, tuple) and len(reduced[2]) == 2:
-        both = reduced[2]
-    if not all(part is None or isinstance(part, dict) for part in both):
-        return NotImplemented
-    contents += [None] * (2 - len(contents))
-    return make, arguments, both, *contents[:2], fill_object
+def _shares_dict(kind: Any) -> bool:
+    """Return whether a class seems to give one ``__dict__`` to all its objects."""
+    new = getattr(in_class(kind, "__new__"), "__func__", None)
+    makers = in_class(kind, "__init__"), new
+    return any("__dict__" in one.__code__.co_names for one in makers if type(one) is FunctionType)
 
 
-def fill_object(
-    obj: object, state: tuple[dict[str, object] | None, dict[str, object] | None]
-) -> None:
-    """Give an object its attributes and slots, without a call of its class's methods."""
-    attributes, slots = state
-    if attributes:
-        object.__getattribute__(obj, "__dict__").update(attributes)
-    for name, value in (slots or {}).items():
-        object.__setattr__(obj, name, value)
+def _in_order(obj: object, kind: Any, rest: Any) -> tuple[Any, ...]:
+    """Return the state for pickle to write, its contents, and the function that sets the state."""
+    state, *contents = (*rest, None, None, None)[:3]
+    parts = both(state)
+    known = all(part is None or type(_object(part)) is dict for part in parts)
+    if hasattr(kind, "__setstate__") or not known:
+        return state, *contents
+    if _shares_dict(kind):
+        return parts, *contents, fill_with_dict
+    if type(in_class(kind, "__hash__")) is not FunctionType:
+        return parts, *contents, fill_object
+    attributes = {**(parts[0] or {}), **(parts[1] or {})}
+    plain = {name for name, value in attributes.items() if is_plain(value)}
+    first, then = _only(parts, plain), _only(parts, attributes.keys() - plain)
+    return (Written((fill_object, (obj, first))), then), *contents, fill_rest
+
+
+def _only(parts: Attributes, names: Collection[str]) -> Attributes:
+    """Return those of an object's attributes that have one of these names."""
+    attributes, slots = parts
+    return (
+        attributes and {name: value for name, value in attributes.items() if name in names},
+        slots and {name: value for name, value in slots.items() if name in names},
+    )
+
+
+def _object(value: object) -> object:
+    return value
+
+
+def fill_rest(obj: object, state: tuple[None, Any]) -> None:
+    """Give an object those attributes that are no plain scalars; it has these already."""
+    fill_object(obj, state[1])
+
+
+def fill_with_dict(obj: object, state: tuple[dict[str, object] | None, Any]) -> None:
+    """Give an object its ``__dict__``, which other objects of the class may have, too."""
+    if state[0] is not None:
+        object.__setattr__(obj, "__dict__", state[0])
+    fill_object(obj, (None, state[1]))
 
 
 # --- loggers of a class of the script ------------------------------------------------------------

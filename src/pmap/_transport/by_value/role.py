@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 
@@ -35,6 +35,9 @@ class Role:
         # Functions may have globals that no module has. Another dict is sent in place of such
         # globals; here these dicts are, by the ids of the globals.
         self.alone: dict[int, dict[str, Any]] = {}
+        # The classes of instances that were pickled, by the ids of the classes. For each: the class
+        # and a function that says what to write for its instances; None: pickle knows it.
+        self.ways: dict[int, tuple[type, Callable[[Role, Any, Any], Any] | None]] = {}
         # Whether class attributes that cannot be pickled are left out of the pickle.
         self.careful = False
         # Whether the pickle is sent to another process. Otherwise it serves only for a digest or as
