@@ -340,4 +340,40 @@ def both(_):
 for name in (under_two_names, under_one):
     check("as it went", one(both, [1])[0][0] is under_two_names, True)
 check("the other name is gone", one(lambda _: under_two_names, [1])[0] is under_two_names, True)
+
+# --- subclasses, which no name leads to ---
+class Plugin(abc.ABC):
+    @classmethod
+    def find(cls, name): return {one.name: one for one in cls.__subclasses__()}[name]
+class One(Plugin): name = "one"
+class Two(Plugin): name = "two"
+class Three(One): name = "three"
+def below(cls): return [one.__name__ for one in cls.__subclasses__()] + [name for one in cls.__subclasses__() for name in below(one)]
+check("found", one(lambda name: Plugin.find(name).__name__, ["one", "two"]), ["One", "Two"])
+check("in order", one(lambda _: below(Plugin), [1]), [["One", "Two", "Three"]])
+class Four(Plugin): name = "four"
+check("one more", one(lambda _: below(Plugin), [1]), [["One", "Two", "Four", "Three"]])
+check("a method", one(Plugin.find, ["four"]), [Four])
+
+# --- a module that has a class of the script, and attributes that a function makes ---
+def __getattr__(name):
+    if name == "lazily": return "made " + name
+    raise AttributeError(name)
+def asks(_): return sys.modules[__name__].lazily
+check("made by a function", one(asks, [1]), ["made lazily"])
+import types
+class Module(types.ModuleType):
+    twice = property(lambda self: self.G_ * 2)
+class Other(types.ModuleType):
+    twice = "other"
+G_ = 4
+def of_module(_): return G_, sys.modules[__name__].twice, type(sys.modules[__name__]).__name__
+check("no class yet", raised(lambda: one(of_module, [1]))[:14], "AttributeError")
+sys.modules[__name__].__class__ = Module
+check("a class of a module", one(of_module, [1]), [(4, 8, "Module")])
+sys.modules[__name__].__class__ = Other
+check("another class", one(of_module, [1]), [(4, "other", "Other")])
+sys.modules[__name__].__class__ = types.ModuleType
+check("no class any more", raised(lambda: one(of_module, [1]))[:14], "AttributeError")
+check("builtins of its own", one(types.FunctionType((lambda x: sorted(x)).__code__, {"__builtins__": {"sorted": sum}}), [[1, 2]]), [3])
 """

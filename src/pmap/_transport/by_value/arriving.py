@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 _ALIASES = {"__main__": "__mp_main__", "__mp_main__": "__main__"}
 
 
+# A name that no module has: its value is the class of the module, if that is a class of the script.
+CLASS = "<class>"
+# Another such name: its value is a tuple of the classes of the module, for code that calls the
+# `__subclasses__` of a class.
+SUBCLASSES = "<subclasses>"
+
+
 class Absent:
     """Stands for the value of a name that the caller has deleted."""
 
@@ -352,6 +359,9 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
         return
     space = namespace(number, "__main__")
     _in_place[key] = version
+    if name in (CLASS, SUBCLASSES):
+        _set_unnamed(number, name, received.get(version, ABSENT))
+        return
     if before is not None:
         if before in received:
             # The name gets another value now. Its present value is saved only if a later call may
@@ -370,6 +380,19 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
         space.pop(name, None)
     elif value is not space:
         space[name] = value
+
+
+def _set_unnamed(number: int, name: str, value: Any) -> None:
+    """Give a module its class; or, for `SUBCLASSES`, put the module's classes in order."""
+    if name == SUBCLASSES:
+        for cls in () if value is ABSENT else value:
+            # A class whose bases are set becomes the last in the `__subclasses__` of each base.
+            type.__setattr__(cls, "__bases__", cls.__bases__)
+        return
+    space = namespace(number, "__main__")
+    module = _modules.get(number) or sys.modules.get(space.get("__name__", ""))
+    if module is not None and module.__dict__ is space:
+        module.__class__ = type(sys) if value is ABSENT else value
 
 
 def _was_set_here(number: int, name: str, space: dict[str, Any]) -> bool:

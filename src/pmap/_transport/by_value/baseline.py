@@ -139,7 +139,7 @@ class Baseline:
         then = self._spaces.get(space)
         if then is None:
             return False
-        now = space.dict.get(name, arriving.ABSENT)
+        now = space.value(name)
         if name not in then:
             return now is arriving.ABSENT
         return _is_same(then[name], now)

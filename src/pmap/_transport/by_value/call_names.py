@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from . import arriving
 from .names_role import NamesRole, can_be_shared
 
 TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
@@ -37,7 +36,7 @@ class CallNames(NamesRole):
         The record is None if nothing was sent, or another value.
         """
         known = self.sent_names.known.get(key)
-        value = key[0].dict.get(key[1], arriving.ABSENT)
+        value = key[0].value(key[1])
         return (known if known is not None and known.is_current(value) else None), value
 
     def use(self, known: Known) -> None:

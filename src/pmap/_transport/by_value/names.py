@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 # Pickled data may refer to values in data that was sent before, and so on. This is the greatest
 # length of such a chain: a new worker has to load all of the chain.
 _LONGEST_CHAIN = 200
+_ABSENT = arriving.ABSENT
+_UNNAMED = frozenset({arriving.CLASS, arriving.SUBCLASSES})
 
 
 class Needs(CallNames):
@@ -226,10 +228,11 @@ class Needs(CallNames):
         if self._is_discarded:
             return False
         for space, name in [*self.absent]:  # a copy is read, because another thread may add names
-            if name in space.dict:
+            if name in space.dict or (name is arriving.CLASS and space.value(name) is not _ABSENT):
                 return False
         for key, known in [*self.names.items()]:
-            value = key[0].dict.get(key[1], arriving.ABSENT)
+            space, name = key
+            value = space.value(name) if name in _UNNAMED else space.dict.get(name, _ABSENT)
             # This comparison of identities suffices for a value that can never change. A call of
             # `is_current` for each such value would take longer than everything else here.
             if known.constant is not value and not known.is_current(value):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import FunctionType
 
+from . import arriving
 from .handover import inherited
 from .namespaces import namespace_of
 from .picklers import Sender
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 # Names that the import system sets in a module's globals. Their values are never sent.
 NAMELESS = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
 # Global names of a module whose values are always sent.
-_OF_A_MODULE = ("__file__", "__package__", "__path__")
+_OF_A_MODULE = ("__file__", "__package__", "__path__", "__getattr__", arriving.CLASS)
 
 
 class NamesRole(Sender):

@@ -6,8 +6,9 @@ import sys
 from types import FunctionType
 from weakref import WeakValueDictionary
 
-from ..importable import MAIN_MODULES, travels_by_name
+from ..importable import MAIN_MODULES, is_importable, travels_by_name
 from . import arriving
+from .globals_of import is_made_by_a_program
 from .numbers import Numbers
 
 TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
@@ -20,12 +21,39 @@ _numbers = Numbers()
 class Namespace:
     """The globals of a module that other processes cannot import, with its name and a number."""
 
-    __slots__ = ("__weakref__", "dict", "name", "number")
+    __slots__ = ("__weakref__", "_classes", "dict", "name", "number")
 
     def __init__(self, space: dict[str, Any], name: str) -> None:
         self.dict: dict[str, Any] = space
         self.name: str = name
         self.number: int = next(_numbers)
+        self._classes: tuple[type, ...] = ()
+
+    def value(self, name: str) -> Any:
+        """Return the value of a global name, or `arriving.ABSENT`."""
+        if name is arriving.SUBCLASSES:
+            return self._own_classes()
+        if name is not arriving.CLASS:
+            return self.dict.get(name, arriving.ABSENT)
+        module = sys.modules.get(self.name)
+        kind = type(module)
+        is_own = kind is not type(sys) and getattr(module, "__dict__", None) is self.dict
+        return kind if is_own else arriving.ABSENT
+
+    def _own_classes(self) -> tuple[type, ...]:
+        """Return the classes that derive from others, in the order of their definition."""
+        found: list[type] = []
+        waiting = [cls for cls in [*self.dict.values()] if isinstance(cls, type)]
+        while waiting:
+            cls = waiting.pop()
+            if is_made_by_a_program(cls):
+                below: list[type] = type.__subclasses__(cls)
+                found += [one for one in below if not is_importable(one)]
+                waiting += below
+        now = tuple({id(cls): cls for cls in found}.values())
+        if [*map(id, now)] != [*map(id, self._classes)]:
+            self._classes = now
+        return self._classes
 
 
 # The globals of modules that other processes cannot import, by the id of the dict. The record keeps

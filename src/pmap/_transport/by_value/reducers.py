@@ -400,7 +400,8 @@ def _parts_of(code: CodeType) -> tuple[bytes | CodeType, tuple[str, ...]]:
     if known is None:
         data = marshal.dumps(code)
         given = data if marshal.loads(data) == code else code
-        known = code, given, tuple(dict.fromkeys(names_in(code)))
+        own = (arriving.SUBCLASSES,) if "__subclasses__" in all_names(code) else ()
+        known = code, given, (*dict.fromkeys(names_in(code)), *own)
         if len(_parts) >= _MOST_PARTS:
             _parts.clear()
         _parts[id(code)] = known
@@ -432,7 +433,11 @@ def _alone(role: Role, space: dict[str, Any]) -> dict[str, Any]:
     All functions with these globals share the dict.
     """
     if id(space) not in role.alone:
-        role.alone[id(space)] = {name: space[name] for name in _OF_A_MODULE if name in space}
+        sent = {name: space[name] for name in _OF_A_MODULE if name in space}
+        builtins = space.get("__builtins__")
+        if type(builtins) is dict and builtins is not vars(sys.modules["builtins"]):
+            sent["__builtins__"] = builtins
+        role.alone[id(space)] = sent
     return role.alone[id(space)]
 
 

@@ -107,7 +107,7 @@ class UnitWriter(NamesRole):
         # The record may not have the value. Then the value is looked up, because another thread may
         # have replaced it.
         space, name = known.key
-        return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
+        return space.value(name) if known.held is None else known.held
 
     def _pass_on_needs(self) -> None:
         """Let functions and classes that are pickled inside a value need what the value needs."""
