@@ -298,12 +298,14 @@ def notes(call):
 def by_globals(x): return globals()["hidden" + "_name"]
 def by_eval(x): return eval("hidden" + "_name")
 def by_main(x): return getattr(sys.modules[__name__], "hidden" + "_name")
+def by_pickle(x): return pickle.loads(b"c" + __name__.encode() + b"\\nhidden" + b"_name\\n.")
+def by_import(x): exec(f"from {__name__} import hidden" + "_name")
 def by_a_dict(x): return {}["hidden_name"]
 def undefined(x): return nothing_there
 with Pool(1) as pool:
     if METHOD != "fork":
         # Only a line of source tells that a KeyError is one of globals.
-        for function in ((by_globals,) if sys.argv[0].endswith(".py") else ()) + (by_eval, by_main):
+        for function in ((by_globals,) if sys.argv[0].endswith(".py") else ()) + (by_eval, by_main, by_pickle, by_import):
             check("a note", ["'hidden_name'" in note for note in notes(lambda: pool.map(function, [1]))], [True])
     for function in (by_a_dict, undefined):
         check("no note", notes(lambda: pool.map(function, [1])), [])

@@ -31,7 +31,8 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
         work.spec.needs.invalidate()
     rules = work.call.rules
     error = restore(parts, work.item(index), rules.timeout, rules.trace_as_text)
-    if isinstance(error, (NameError, AttributeError, KeyError)) and work.spec is not None:
+    maybe_missing = (NameError, AttributeError, KeyError, ImportError)
+    if isinstance(error, maybe_missing) and work.spec is not None:
         from .._jobs.missing_names import note_missing_name
 
         note_missing_name(error, work.function_name, work.spec.needs)

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from .._transport.by_value.sent_names import Known
 
 _UNDEFINED: Final = re.compile(r"name '(\w+)' is not defined|variable '(\w+)' is not defined")
-_NO_ATTRIBUTE: Final = re.compile(r"module '[\w.]+' has no attribute '(\w+)'")
+# The second is what pickle says of a class of the script, in a file that an item loads.
+_NO_ATTRIBUTE: Final = re.compile(
+    r"module '[\w.]+' has no attribute '(\w+)'|Can't get attribute '(\w+)[\w.]*' on <module"
+)
+_NOT_IMPORTED: Final = re.compile(r"cannot import name '(\w+)' from '")
 
 
 def note_missing_name(error: Exception, function: str, needs: "Needs") -> None:
@@ -43,6 +47,8 @@ def _missing(error: Exception) -> str | None:
         found = _UNDEFINED.search(str(error))
     elif isinstance(error, AttributeError):
         found = _NO_ATTRIBUTE.search(str(error))
+    elif isinstance(error, ImportError):
+        found = _NOT_IMPORTED.search(str(error))
     elif isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
         trace = str(error.__cause__) if error.__traceback__ is None else format_traceback(error)
         return error.args[0] if "globals()" in trace or "vars(" in trace else None
