@@ -50,6 +50,7 @@ DYNAMIC: Final = {
     "pmap._transport.by_value.arriving": "imports what a function has as globals, and the script",
     "pmap._transport.by_value.globals_of": "compiles annotations that are strings",
     "pmap._transport.by_value.hints": "finds a context variable in the module of its pickle",
+    "pmap._transport.by_value.kinds": "makes a lazy import",
     "pmap._transport.by_value.singles": "finds an object() in the module that has it",
     "pmap._transport.process_settings": "imports the module of a setting that has changed",
     "pmap._transport.shadows": "imports what the caller has of the standard library",

@@ -34,10 +34,9 @@ if TYPE_CHECKING:
 _ALIASES = {"__main__": "__mp_main__", "__mp_main__": "__main__"}
 
 
-# A name that no module has: its value is the class of the module, if that is a class of the script.
+# A name that no module has: its value is the class of the module, if the script has set that.
 CLASS = "<class>"
-# Another such name: its value is a tuple of the classes of the module, for code that calls the
-# `__subclasses__` of a class.
+# Another such name: its value is a tuple of the classes, for code that asks for subclasses.
 SUBCLASSES = "<subclasses>"
 
 
@@ -88,8 +87,6 @@ _scripts: dict[tuple[str, str | None], ModuleType] = {}
 _units: dict[int, _Unit] = {}
 # Values of global names that the caller has sent, by their version.
 received: dict[int, object] = {}
-# Classes of which the methods are there, and other attributes are still being loaded; by their ids.
-unfinished: dict[int, type] = {}
 # For each function, class and the like that the caller has sent: the version, by the id of the
 # object. The dict `received` keeps the object alive.
 version_of: dict[int, int] = {}
@@ -360,7 +357,7 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
     space = namespace(number, "__main__")
     _in_place[key] = version
     if name in (CLASS, SUBCLASSES):
-        _set_unnamed(number, name, received.get(version, ABSENT))
+        _set_unnamed(number, name, space, received.get(version, ABSENT))
         return
     if before is not None:
         if before in received:
@@ -382,14 +379,13 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
         space[name] = value
 
 
-def _set_unnamed(number: int, name: str, value: Any) -> None:
+def _set_unnamed(number: int, name: str, space: dict[str, Any], value: Any) -> None:
     """Give a module its class; or, for `SUBCLASSES`, put the module's classes in order."""
     if name == SUBCLASSES:
         for cls in () if value is ABSENT else value:
             # A class whose bases are set becomes the last in the `__subclasses__` of each base.
             type.__setattr__(cls, "__bases__", cls.__bases__)
         return
-    space = namespace(number, "__main__")
     module = _modules.get(number) or sys.modules.get(space.get("__name__", ""))
     if module is not None and module.__dict__ is space:
         module.__class__ = type(sys) if value is ABSENT else value
@@ -423,18 +419,6 @@ def module(name: str) -> object:
     """Import the module with this name, and return it."""
     __import__(name)
     return sys.modules[name]
-
-
-def new_object(cls: type, arguments: tuple[object, ...], named: dict[str, object]) -> object:
-    """Return a new object of the class `cls`, whose `__init__` is not called."""
-    return cls.__new__(cls, *arguments, **named)
-
-
-def lazy_import(statement: str, name: str) -> object:
-    """Return what a lazy import statement of Python 3.15 binds to `name`."""
-    space: dict[str, object] = {}
-    exec(f"lazy {statement}", space)  # noqa: S102 - no call makes a lazy import
-    return space[name]
 
 
 def the_stand_in(number: int, name: str) -> object:

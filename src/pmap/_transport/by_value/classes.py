@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary, ref
 
 from ..importable import travels_by_name
 from . import arriving
+from .contents import unfinished
 from .fingerprints import (
     attributes_of,
     reducer_of,
@@ -366,7 +367,7 @@ def set_methods(
         type.__setattr__(cls, name, kind())
     _set_attributes(cls, methods, new)
     if arrived is not None:
-        arriving.unfinished[id(cls)] = cls
+        unfinished[id(cls)] = cls
     return new, methods
 
 
@@ -400,7 +401,7 @@ def fill_class(
     arrived = _arrived.get(cls)
     if arrived is None:
         return
-    arriving.unfinished.pop(id(cls), None)
+    unfinished.pop(id(cls), None)
     missing = _set_attributes(cls, rest, new)
     attributes = {**methods, **rest}
     for name in [name for name in arrived if name not in attributes]:

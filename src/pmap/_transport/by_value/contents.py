@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from types import FunctionType
 
-from . import arriving
 from .fingerprints import untyped
 from .role import Role
 
@@ -31,6 +30,8 @@ _CALLED = (
     *("__init__", "__new__", "__getattr__", "__setattr__"),
 )
 _SAYING = ("__reduce__", "__reduce_ex__")
+# Classes of which the methods are there, and other attributes are still being loaded; by their ids.
+unfinished: dict[int, type] = {}
 
 
 def in_class(kind: type, name: str) -> object:
@@ -150,7 +151,7 @@ def make_object(
     that the class has, or makes one and keeps it. Such an object may arrive as an attribute of its
     class: then the class has not got its attributes yet, and its `__new__` would fail.
     """
-    if arguments is None or any(id(cls) in arriving.unfinished for cls in kind.__mro__):
+    if arguments is None or any(id(cls) in unfinished for cls in kind.__mro__):
         return untyped(base_in_c(kind)).__new__(kind)
     return kind.__new__(kind, *arguments, **named)
 

@@ -304,8 +304,15 @@ def _lazy_import(_: Role, given: object, kind: type) -> Any:
     path = repr(given).split("'")[1]
     if any(type(part) is kind for part in gc.get_referents(given)):
         module, _dot, name = path.rpartition(".")
-        return arriving.lazy_import, (f"from {module} import {name}", name)
-    return arriving.lazy_import, (f"import {path}", path.partition(".")[0])
+        return lazy_import, (f"from {module} import {name}", name)
+    return lazy_import, (f"import {path}", path.partition(".")[0])
+
+
+def lazy_import(statement: str, name: str) -> object:
+    """Return what a lazy import statement of Python 3.15 binds to `name`."""
+    space: dict[str, object] = {}
+    exec(f"lazy {statement}", space)  # noqa: S102 - no call makes a lazy import
+    return space[name]
 
 
 def _sentinel(role: Role, given: Any, kind: type) -> Any:
