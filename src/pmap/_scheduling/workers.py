@@ -44,6 +44,8 @@ class Workers:
         self.overhead = 0.0
         # Whether the idle workers were told to end, and no call has come since then.
         self._retired = False
+        # How many workers are started once those have ended that took their places at `prestart`.
+        self._start_later = 0
         self._next = 0
         self._start_failures = 0
 
@@ -68,8 +70,9 @@ class Workers:
             self._answer.commands.append(StartWorker(worker.id))
 
     def prestart(self, _: Prestart) -> None:
-        """Start all workers that the limit allows."""
+        """Start all workers that the limit allows, some of them when others have ended."""
         self._retired = False
+        self._start_later = self.leaving
         self.start(self.limit)
 
     def expect_job(self) -> None:
@@ -113,6 +116,10 @@ class Workers:
             self._start_failures = 0
         elif not worker.leaving:
             self._start_failures += MAX_START_FAILURES if gone.hopeless else 1
+        if self._start_later and worker.leaving:
+            self._start_later -= 1
+            if not (self.closed or self._retired):
+                self.start(len(self.all) + 1)
         return worker
 
     # --- the ends of workers -------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pmap._scheduling.commands import (
     FinishJob,
     KillWorker,
     SendChunk,
+    StartWorker,
     StopWorker,
 )
 from pmap._scheduling.events import (
@@ -119,6 +120,22 @@ def test_a_closed_pool_lets_a_worker_go_that_becomes_ready_too_late() -> None:
     scheduler = Scheduler(1)
     tell(scheduler, Prestart())
     assert StopWorker(0) in tell(scheduler, Close()) + tell(scheduler, WorkerReady(0))
+
+
+def test_a_worker_that_is_to_end_is_replaced_when_all_workers_are_wanted() -> None:
+    scheduler = Scheduler(1, max_chunks=1)
+    tell(scheduler, submitted(1, 1), WorkerReady(0))
+    assert StopWorker(0) in tell(scheduler, done(0))
+    assert tell(scheduler, Prestart()) == []  # the one that ends still has the only place
+    assert tell(scheduler, WorkerGone(0, begun=0)) == [StartWorker(1)]
+    assert tell(scheduler, WorkerReady(1), WorkerGone(1, begun=0)) == []
+
+
+@pytest.mark.parametrize("end", [Close(), Retire(), Terminate()], ids=repr)
+def test_a_pool_that_ends_replaces_no_worker(end: Event) -> None:
+    scheduler = Scheduler(1, max_chunks=1)
+    tell(scheduler, submitted(1, 1), WorkerReady(0), done(0), Prestart(), end)
+    assert tell(scheduler, WorkerGone(0, begun=0)) == []
 
 
 def test_terminate_kills_all_and_cancels_all() -> None:
