@@ -7,6 +7,7 @@ import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
+from operator import le
 from typing import Any, Final, TypeVar
 
 import pytest
@@ -214,7 +215,8 @@ def test_pools_in_turn_leave_nothing(end: str) -> None:
     size = resident()
     for _ in range(POOLS // 4):
         one()
-    until(lambda: held() == before, "the end of the last one")
+    # What another test has left may end meanwhile, so that there is less than before.
+    until(lambda: all(map(le, held(), before)), f"the end of the last one ({before})")
     assert resident() - size < (1 << 22) + POOLS * 4096
 
 
