@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from tests.backends import START_METHODS
 from tests.limits import until
+from tests.processes import lives
 from tests.scripts import run
 
 from pmap import AsyncResult, Pool, ResultStream, ThreadPool, WorkerLost, pmap
@@ -207,6 +208,18 @@ def test_the_workers_of_a_pool(method: str) -> None:
         pool.join()
         assert [worker.is_alive() for worker in pool._pool] == [False, False]
     assert pool._state == "TERMINATE"
+
+
+@each_method
+def test_a_worker_that_ended_unseen_is_replaced(method: str) -> None:
+    with pool_with(method) as pool:
+        pids = [worker.pid or 0 for worker in pool._pool]
+        os.kill(pids[0], signal.SIGKILL)
+        until(lambda: not lives(pids[0]))
+        pool._repopulate_pool()
+        again = [worker.pid for worker in pool._pool]
+        assert None not in again
+        assert pids[0] not in again
 
 
 @each_method

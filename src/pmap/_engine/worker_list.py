@@ -30,12 +30,18 @@ class WorkerList:
     def known_pids(self) -> dict[int, int | None]:
         """Wait until the process ids of all workers are known, then return them as `pids` does."""
         state = self._state
-        if state.backend.can_kill and not state.holds_lock():
+        found = self.pids()
+        # `pids` may find that a worker has ended, and then the worker in its place has no process
+        # id yet. So this asks again until all ids are known.
+        while None in found.values() and state.backend.can_kill and not state.holds_lock():
+            if state.ended.is_set():
+                break
             self._leadership.run_until(
                 lambda: state.ended.is_set() or None not in state.backend.workers().values(),
                 lambda: state.ended.wait(_MOMENT),
             )
-        return self.pids()
+            found = self.pids()
+        return found
 
     def end_of(self, number: int) -> WorkerEnd:
         """Return an object that will hold the exit code of a worker when the worker has ended."""
