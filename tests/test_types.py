@@ -15,7 +15,7 @@ CHECKED = [
 ]
 
 # Each checker looks at everything.
-pytestmark = pytest.mark.limit(600)
+pytestmark = pytest.mark.limit(1200)
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
