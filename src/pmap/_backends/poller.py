@@ -138,14 +138,9 @@ class Poller(Generic[Source]):
             self._wakers[0].recv(4096)
 
     def has_lost_descriptors(self) -> bool:
-        """Return whether the program has closed descriptors of this poller.
-
-        Only the socket into which `wake` writes is looked at, because this is done for each call. A
-        program that closes descriptors which it has not opened, as a daemon does, closes all of
-        them.
-        """
-        end, mark = self._marks[1]
-        return mark_of(end) != mark
+        """Return whether the program has closed a descriptor of this poller."""
+        (reader, mark), (writer, other_mark) = self._marks
+        return mark_of(reader) != mark or mark_of(writer) != other_mark
 
     def close(self) -> None:
         """Close the poller's descriptors, and forget what it watches."""
