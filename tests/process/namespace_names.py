@@ -357,6 +357,22 @@ class Four(Plugin): name = "four"
 check("one more", one(lambda _: below(Plugin), [1]), [["One", "Two", "Four", "Three"]])
 check("a method", one(Plugin.find, ["four"]), [Four])
 
+class Noted:
+    def __init_subclass__(cls, **_): pass
+class Small:
+    __slots__ = ()
+    def __init_subclass__(cls, **_): pass
+class Maker(type): pass
+class Made(metaclass=Maker):
+    def __init_subclass__(cls, **_): pass
+for base in (Noted, Small, Made):
+    class One(base): pass
+    class Two(base): __slots__ = ("x",)
+    class Three(base, Exception): pass
+    class Four(One, Two): pass
+    check("each once", one(lambda _: below(base), [1]), [below(base)])
+check("no metaclass besides", one(lambda _: type.__subclasses__(Maker), [1]), [[]])
+
 # --- a module that has a class of the script, and attributes that a function makes ---
 def __getattr__(name):
     if name == "lazily": return "made " + name

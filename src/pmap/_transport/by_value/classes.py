@@ -28,6 +28,7 @@ from .fingerprints import (
     values_of,
 )
 from .globals_of import is_made_by_a_program, named_in
+from .new_classes import new_class
 from .numbers import OLDEST, FallingNumbers
 from .role import Role, Written
 
@@ -83,26 +84,6 @@ _SCALARS = frozenset(map(id, (int, bool, float, str, bytes, type(None))))
 # Names of types of class attributes that only a metaclass written in C (that of ctypes) can make.
 _MADE_IN_C = frozenset({"CField"})
 _CONTAINERS = frozenset(map(id, (dict, list, set)))
-
-
-class _Quiet:
-    """An empty base class. It comes first while a class with other bases is made.
-
-    Python calls the `__init_subclass__` of the first base that has one: that of this class, which
-    does nothing.
-    """
-
-    def __init_subclass__(cls, **_: object) -> None:
-        pass
-
-
-class _QuietAlone:
-    """Like the class `_Quiet`, which does nothing, but for bases without a ``__dict__``."""
-
-    __slots__ = ()
-
-    def __init_subclass__(cls, **_: object) -> None:
-        pass
 
 
 def globals_of_class(cls: type) -> dict[str, Any]:
@@ -277,7 +258,7 @@ def make_class(
         here = arriving.as_forked(where[0], core["__qualname__"])
         if isinstance(here, type) and id(here) == address:
             return _learn(key, here)
-    return _learn(key, _new_class(meta, name, bases, core))
+    return _learn(key, new_class(meta, name, bases, core))
 
 
 def _adjust(cls: type, name: str, bases: tuple[type, ...], core: dict[str, Any]) -> None:
@@ -294,61 +275,6 @@ def _learn(key: str, cls: type) -> type:
     if _arrived.get(cls) is None:
         _arrived.set(cls, {})
     return cls
-
-
-def _new_class(meta: Any, name: str, bases: tuple[type, ...], core: dict[str, Any]) -> type:
-    if meta is type:
-        return _new_plain_class(name, bases, core)
-
-    def mro(cls: Any) -> list[Any]:
-        own, *rest = meta.mro(cls)
-        return [own, _Quiet, *rest]
-
-    # `type.__new__` calls the `__init_subclass__` of the next class in the method resolution order.
-    # A temporary metaclass puts `_Quiet` there, whose `__init_subclass__` does nothing.
-    make: Any = type.__new__
-    cls: Any = make(make(type(meta), meta.__name__, (meta,), {"mro": mro}), name, bases, dict(core))
-    type.__setattr__(cls, "__class__", meta)
-    # Setting `__bases__` computes the method resolution order of the class again, by its real
-    # metaclass.
-    type.__setattr__(cls, "__bases__", bases)
-    made: type = cls
-    return made
-
-
-def _new_plain_class(name: str, bases: tuple[type, ...], core: dict[str, Any]) -> type:
-    order = [cls for base in bases for cls in base.__mro__ if cls is not object]
-    if not any("__init_subclass__" in vars(cls) for cls in order):
-        return type.__new__(type, name, bases, dict(core))
-    for quiet in (_QuietAlone, _Quiet):
-        try:
-            cls = type.__new__(type, name, (quiet, *bases), dict(core))
-            type.__setattr__(cls, "__bases__", bases)
-        except TypeError:
-            # Python refuses `_Quiet` beside these bases, as their memory layouts do not fit
-            continue
-        return cls
-    return _new_class_unheard(name, bases, core)
-
-
-def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any]) -> type:
-    """Make a class, but let no `__init_subclass__` of its bases run.
-
-    While the class is made, a method that does nothing is in its place.
-    """
-    order = [cls for base in bases for cls in base.__mro__]
-    hears = next(cls for cls in order if "__init_subclass__" in vars(cls))
-    method = vars(hears)["__init_subclass__"]
-    try:
-        type.__setattr__(hears, "__init_subclass__", vars(_Quiet)["__init_subclass__"])
-    except TypeError:
-        # The base class is written in C, so its `__init_subclass__` cannot be replaced. Python may
-        # call it, because it takes no arguments.
-        return type.__new__(type, name, bases, dict(core))
-    try:
-        return type.__new__(type, name, bases, dict(core))
-    finally:
-        type.__setattr__(hears, "__init_subclass__", method)
 
 
 def set_methods(
