@@ -190,7 +190,8 @@ def refused_by_pool(
         return f"the verbs take it, on a pool as well: pmap(f, xs, pool=pool, {option}=...)"
     if option in _OF_POOL:
         if option == "start_method":
-            return "did you mean 'context'? Write context=multiprocessing.get_context('spawn')"
+            method = value if value in ("fork", "forkserver") else "spawn"
+            return f"did you mean 'context'? Write context=multiprocessing.get_context({method!r})"
         own = _OF_POOL[option]
         written = _as_option(option, value, worker[option])
         return f"did you mean {own!r}? {written.replace(f'Write {option}=', f'Write {own}=')}"

@@ -193,6 +193,7 @@ def test_options_of_calls_that_pass_their_keywords_on() -> None:
         ("n_jobs", -1, "Leave it out"),
         ("max_tasks_per_child", 3, "maxtasksperchild=3"),
         ("mp_context", None, "multiprocessing.get_context('spawn')"),
+        ("start_method", "fork", "multiprocessing.get_context('fork')"),
         ("chunk_size", 3, "pmap(f, xs, pool=pool, chunksize=...)"),
         ("isolate", True, "pools that they share: isolate=..."),
         ("progress", True, "pmap(f, xs, pool=pool, progress=...)"),
