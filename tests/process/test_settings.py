@@ -5,8 +5,9 @@ import locale
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextvars import Context, ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import pytest
@@ -112,6 +113,50 @@ def test_they_are_put_back(start_method: "StartMethod") -> None:
     before = seen()
     verb(change_all, [1])
     assert verb(seen, [1]) == [before] == [seen()]
+
+
+# Set by items, and by initializers.
+NOTE: ContextVar[str] = ContextVar("NOTE", default="none")
+OTHER: ContextVar[str] = ContextVar("OTHER", default="none")
+Noted: TypeAlias = tuple[str, str, int, str]
+
+
+def note_all(note: str, other: str, digits: int, divide: Literal["raise", "ignore"]) -> None:
+    NOTE.set(note)
+    OTHER.set(other)
+    decimal.getcontext().prec = digits
+    np.seterr(divide=divide)
+
+
+def noted(_: object = None) -> Noted:
+    return NOTE.get(), OTHER.get(), decimal.getcontext().prec, np.geterr()["divide"]
+
+
+def note_more(number: int) -> Noted:
+    before = noted()
+    note_all("item", "item", 3 + number, "ignore")
+    return before
+
+
+@pytest.mark.parametrize("initialized", [False, True])
+@pytest.mark.parametrize("has_own", [False, True])
+def test_context_variables_are_the_callers_or_those_of_the_initializer(
+    start_method: "StartMethod", initialized: bool, has_own: bool
+) -> None:
+    """And never those that an item has left."""
+    begin = pmap.using(processes=1, start_method=start_method, chunksize=1)
+    if initialized:
+        begin = begin.using(initializer=note_all, initargs=("first", "first", 9, "raise"))
+
+    def ask() -> list[Noted]:
+        if has_own:
+            NOTE.set("caller")
+        return begin(note_more, range(3))
+
+    expected = ("first", "first", 9, "raise") if initialized else Context().run(noted)
+    for _ in range(2):
+        got = Context().run(ask)
+        assert got == [("caller", *expected[1:]) if has_own else expected] * 3
 
 
 @pytest.mark.parametrize("backend", ["threads", "serial"])

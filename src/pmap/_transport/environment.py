@@ -12,7 +12,7 @@ import sys
 
 from . import process_role
 from .import_path import import_path
-from .light_stdlib import Context, ContextVar
+from .light_stdlib import copy_context
 from .settings import take_settings
 from .shadows import apply_shadows, find_shadows
 
@@ -20,6 +20,7 @@ TYPE_CHECKING = False  # `typing` is not imported here: workers start faster wit
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
+    from .light_stdlib import Context, ContextVar
     from .settings import Settings
     from .shadows import Shadows
 
@@ -131,8 +132,15 @@ def are_few(variables: list[bytes]) -> bool:
 
 
 def context_of(variables: Variables) -> Context:
-    """Return a context in which the pickled context variables are set, and no others."""
-    context = Context()
+    """Return a copy of the present context in which the caller's context variables are set.
+
+    A context variable that the caller has not set keeps the value that an initializer has given it.
+    """
+    context = copy_context()
+    for variable, value in [*context.items()]:
+        if variable.name == "decimal_context":
+            # A decimal context can be changed, and a copy of a context has the same one.
+            context.run(variable.set, value.copy())
     for variable, value in variables:
         context.run(variable.set, value)
     return context

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     )
     from _thread import allocate_lock, get_ident, start_new_thread
     from collections import deque
-    from contextvars import Context, ContextVar
+    from contextvars import Context, ContextVar, copy_context
     from functools import partial
     from threading import RLock, local
 else:
     try:
         import _signal as signal
         from _collections import deque
-        from _contextvars import Context, ContextVar
+        from _contextvars import Context, ContextVar, copy_context
         from _functools import partial
         from _socket import SOL_SOCKET, socket
         from _thread import RLock, allocate_lock, get_ident, start_new_thread
@@ -40,7 +40,7 @@ else:
         import signal
         from _thread import allocate_lock, get_ident, start_new_thread
         from collections import deque
-        from contextvars import Context, ContextVar
+        from contextvars import Context, ContextVar, copy_context
         from functools import partial
         from socket import SOL_SOCKET, socket
         from threading import RLock, local
@@ -65,6 +65,7 @@ __all__ = [
     "ContextVar",
     "RLock",
     "allocate_lock",
+    "copy_context",
     "deque",
     "get_ident",
     "local",

@@ -9,13 +9,16 @@ from .._transport.values import decode, loads
 TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, ParamSpec, TypeVar
 
     from .._transport.by_value.arriving import Name
     from .._transport.environment import Environment, Variables
     from .._transport.light_stdlib import Context
     from .._transport.packing import Entry
     from .timing import Timing
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
 
 
 class ReceivedSpec:
@@ -51,10 +54,11 @@ class ReceivedSpec:
         # If all items of a chunk run at the same time: the function that makes the coroutine of an
         # item.
         self.coroutine: Callable[[object], Any] | None = None
-        # A context with the context variables of the call; None: the call has none.
+        # The context in which the present chunk runs: that of the worker, as its initializer has
+        # left it, with the context variables of the call. None: no chunk has begun yet.
         self.context: Context | None = None
-        # Whether the context variables are few. Then they are loaded anew for each chunk, because
-        # the next chunk may belong to another call.
+        # Whether the context variables are few. Then they are loaded anew for each chunk, so that
+        # no chunk sees what an item has made of their values.
         self.fresh = are_few(variables)
         # The type of the results so far, if a typed array can hold such values: the next results
         # probably have this type, too. None: there is no result yet, or no array can hold them.
@@ -88,11 +92,15 @@ class ReceivedSpec:
                 self.coroutine = _of_one(function.f, kind)
             self.function = _of_one(function, kind)
             self.entry = None
-        has_context = self.variables or self.at_once or arriving.is_forked()
-        if has_context and (self.fresh or self.context is None):
+        if self.fresh or self.context is None:
             self.context = context_of(_load_each(self.variables))
-        call = self.function if self.context is None else _in_context(self.function, self.context)
+        call = _in_context(self.function, self.context) if self.variables else self.function
         return call if self.timing is None else self.timing.function(call)
+
+    def run(self, act: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return what `act` returns when it is called in the context of the present chunk."""
+        assert self.context is not None, "`load` is called first"
+        return self.context.run(act, *args, **kwargs)
 
 
 def _register(reducers: list[tuple[type, Callable[[Any], Any]]]) -> None:

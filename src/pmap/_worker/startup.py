@@ -19,7 +19,7 @@ import sys
 
 from .._transport import process_role
 from .._transport.framing import frame
-from .._transport.light_stdlib import signal, socket, start_new_thread
+from .._transport.light_stdlib import Context, signal, socket, start_new_thread
 from .._transport.protocol import make_hello
 from .._transport.shadows import standard_library
 from .._transport.started import MARK, mark, socket_to_caller
@@ -155,7 +155,9 @@ def enter_forked(
         # Without this, the note FORKED would stay, and this process would be taken for one that an
         # item has forked, and end.
         traces.clear()
-        in_order = Worker(sock, initializer, prepared).run()
+        # A fork of the caller has the context variables of the thread that has forked it. The
+        # worker begins without any, because the caller sends those of each call.
+        in_order = Context().run(Worker(sock, initializer, prepared).run)
         code = 0
         if in_order:
             from .ending import run_exit_callbacks

@@ -397,9 +397,9 @@ class Worker:
                 seed_anew()
             if spec.seed is not None:
                 run = with_seeds(spec.seed, call, entries, start)
-                results = self._run_items(spec, run, serial, range(len(entries)), step)
+                results = spec.run(self._run_items, spec, run, serial, range(len(entries)), step)
             elif spec.coroutine is None:
-                results = self._run_items(spec, call, serial, entries, step)
+                results = spec.run(self._run_items, spec, call, serial, entries, step)
             else:
                 # All coroutines of the chunk begin together. To run an item then means to wait for
                 # its coroutine.
