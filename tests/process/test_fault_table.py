@@ -162,9 +162,10 @@ def recursion_limit(_: int) -> int:
     return sys.getrecursionlimit()
 
 
-def test_no_descriptors_left_to_open() -> None:
+@pytest.mark.parametrize("method", START_METHODS)
+def test_no_descriptors_left_to_open(method: "StartMethod") -> None:
     # Not for all rows: the ones behind it open descriptors.
-    with new_pool(None) as pool:
+    with new_pool(method) as pool:
         assert pool.map(partial(act_at, "leaves no descriptors", BAD), range(ITEMS)) == SQUARES
         check_works(pool)
 

@@ -88,6 +88,33 @@ def test_they_are_the_callers(start_method: "StartMethod") -> None:
     assert verb(seen, [1]) == [seen()]
 
 
+LIMITS: Final = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
+
+
+def limits_and_lower(number: int) -> list[tuple[int, int]]:
+    """Return the limits of this process; then lower two of them, each in another way."""
+    import resource
+
+    numbers: list[int] = [getattr(resource, name) for name in LIMITS]
+    found = [resource.getrlimit(one) for one in numbers]
+    if number % 2:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    elif sys.platform == "linux":
+        resource.prlimit(0, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        resource.prlimit(0, resource.RLIMIT_AS, (1 << 44, resource.RLIM_INFINITY))
+    return found
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such limits")
+@pytest.mark.parametrize("chunksize", [1, 6])
+def test_limits_of_an_item_end_with_it(start_method: "StartMethod", chunksize: int) -> None:
+    verb = pmap.using(processes=1, start_method=start_method, chunksize=chunksize)
+    first, *others = verb(limits_and_lower, range(6))
+    assert others == [first] * 5
+    assert verb(str, [1]) == ["1"]
+
+
 # In a program of its own: pytest-xdist has a thread, and a new umask is not seen where there are
 # threads besides those of pools that have nothing to do.
 UMASK: Final = """

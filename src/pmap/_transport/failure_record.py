@@ -76,12 +76,13 @@ def _record(kind: int, error: BaseException) -> Record:
 
 def safe_trace(error: BaseException) -> Trace:
     """Return the traceback of `error` as plain values; empty if it cannot be made."""
-    # The module `trace` is imported only when an item fails, because it is seldom needed.
-    from .trace import trace_of
-
     try:
+        # The module `trace` is imported only when an item fails, because it is seldom needed.
+        from .trace import trace_of
+
         return trace_of(error, _sendable)
-    # The exception's class may have properties in place of attributes, which may raise anything.
+    # The import fails if this process can open no more files. And the exception's class may have
+    # properties in place of attributes, which may raise anything.
     except BaseException:
         return (), None, False, ()
 

@@ -81,7 +81,11 @@ SET_VARIABLE = "os.putenv"
 _TELLING = frozenset({"os.chdir", SET_VARIABLE, "os.unsetenv"})
 # A file is opened for reading only if its mode has no other letters than these.
 _READS = frozenset("rbtU")
-_WATCHED = _TELLING | {"open", "import"}
+_LIMITS = ("resource.setrlimit", "resource.prlimit")
+_WATCHED = _TELLING | {"open", "import", *_LIMITS}
+# The limits of the operating system that an item has changed, by their numbers: the soft and the
+# hard limit that this process had before.
+_limits_before: dict[int, tuple[int, int]] = {}
 
 # For modules that were not imported yet: the function to call when the module is about to be
 # imported.
@@ -93,10 +97,39 @@ def _notice(event: str, given: tuple[object, ...]) -> None:
         if event == "open":
             if type(given[1]) is str and not _READS.issuperset(given[1]):
                 traces.append(OPENED)
+        elif event in _LIMITS:
+            # The last two arguments are the number of the limit, and its new values.
+            number = given[-2]
+            if isinstance(number, int) and process_role.runs_items:
+                _note_limit(number)
+                traces.append(event)
         elif event != "import":
             traces.append(event)
         elif given[0] in imports:
             imports.pop(str(given[0]))()
+
+
+def _note_limit(number: int) -> None:
+    import resource
+
+    if number not in _limits_before:
+        _limits_before[number] = resource.getrlimit(number)
+
+
+def _put_limits_back() -> None:
+    """Give this process the limits that it had before items changed them.
+
+    With the limit of an item, the worker might not be able to open a file or to get memory.
+    """
+    import resource
+
+    for number, limits in _limits_before.items():
+        try:
+            resource.setrlimit(number, limits)
+        except (ValueError, OSError):  # only root may raise the hard limit again
+            most = resource.getrlimit(number)[1]
+            resource.setrlimit(number, (most, most))
+    _limits_before.clear()
 
 
 class Surroundings:
@@ -178,6 +211,8 @@ class Surroundings:
         done = set(traces)
         if FORKED in done:
             exit_process(0)
+        if _limits_before:  # this comes first: with a low limit, the rest might fail
+            _put_limits_back()
         if self._streams is not None:
             self._streams.flush()
         if OPENED in done:
