@@ -146,6 +146,17 @@ def test_to_ask_for_a_call_takes_few_python_calls_of_the_caller() -> None:
 
 
 def test_calls_that_are_asked_for_at_once_take_few_python_calls(tmp_path: Path) -> None:
+    # On a busy machine, fewer results come in one read. So the best of five rounds counts.
+    rounds = [calls_of_two_threads(tmp_path / str(number)) for number in range(5)]
+    # It was 93 of the thread that asks and 67 of the other one, when each call was submitted and
+    # finished by itself.
+    assert min(asking for asking, _ in rounds) <= 60
+    assert min(finishing for _, finishing in rounds) <= 49
+
+
+def calls_of_two_threads(folder: Path) -> tuple[float, float]:
+    """Return the Python calls for a pmap call: of the thread that asks, and of all others."""
+    folder.mkdir()
     root, asking = os.path.dirname(pmap.__file__), threading.get_ident()
     counts = {True: 0, False: 0}  # of the thread that asks, and of all others
 
@@ -160,24 +171,21 @@ def test_calls_that_are_asked_for_at_once_take_few_python_calls(tmp_path: Path) 
             ask = pmap.papply.using(pool=pool).async_
             for _ in range(300):  # from then on, the current directory is read in the shorter way
                 ask(abs, -1).get()
-            busy = [ask(gated, str(tmp_path), name, "returns") for name in ("one", "two")]
-            until(lambda: len(marks(tmp_path)) == 2)
+            busy = [ask(gated, str(folder), name, "returns") for name in ("one", "two")]
+            until(lambda: len(marks(folder)) == 2)
             later = [ask(abs, 0) for _ in range(100)]  # more than both workers hold
             counts.update({True: 0, False: 0})
             sys.setprofile(note)
             later += [ask(abs, -number) for number in range(count)]
             sys.setprofile(None)
             for name in ("one", "two"):
-                Path(tmp_path, name).touch()
+                (folder / name).touch()
             assert [one.get() for one in later] == [0] * 100 + [*range(count)]
             assert [one.get() for one in busy] == ["one", "two"]
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
-    # It was 93 of the thread that asks and 67 of the other one, when each call was submitted and
-    # finished by itself.
-    assert counts[True] / count <= 60
-    assert counts[False] / count <= 49
+    return counts[True] / count, counts[False] / count
 
 
 _in_worker: list[str] = []

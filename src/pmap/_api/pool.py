@@ -182,7 +182,7 @@ class Pool(PoolBase):
         return get_context(default_start_method())
 
     def _repopulate_pool(self) -> None:
-        self._driver.worker_list.pids()  # this notices workers that have ended
+        self._driver.worker_list.notice_ends()
         self._driver.prestart()
 
     # --- methods for one call ------------------------------------------------------------------

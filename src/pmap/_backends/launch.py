@@ -362,12 +362,26 @@ class _Child:
 
 def is_alive(pid: int | None) -> bool:
     """Return whether a process certainly lives and is not ending; False if nothing is certain."""
+    return _is_ending(pid) is False
+
+
+def has_ended(pid: int | None) -> bool:
+    """Return whether a process certainly has ended or is ending; False if nothing is certain."""
+    return _is_ending(pid) is True
+
+
+def _is_ending(pid: int | None) -> bool | None:
+    """Return whether a process has ended or is ending; None if nothing is certain."""
+    if pid is None:
+        return None
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
-            flags = int(stat.read().rpartition(b")")[2].split()[6])
+            return bool(int(stat.read().rpartition(b")")[2].split()[6]) & _EXITING)
+    except (FileNotFoundError, ProcessLookupError):
+        # Some systems have no /proc.
+        return True if os.path.exists("/proc/self/stat") else None
     except (OSError, IndexError, ValueError):
-        return False
-    return not flags & _EXITING
+        return None
 
 
 def leave_no_core(pid: int) -> None:

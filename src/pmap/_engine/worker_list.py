@@ -27,6 +27,22 @@ class WorkerList:
             self._leadership.claim(threading.get_ident(), lambda: state.enter(look()))
         return state.backend.workers()
 
+    def notice_ends(self) -> None:
+        """Wait until the engine knows of each worker that has ended by now."""
+        from .._backends.launch import has_ended  # few programs need it
+
+        state = self._state
+        self.pids()
+        # The fork server tells the engine of the end of a worker, a moment after that end.
+        if not state.holds_lock():
+            self._leadership.run_until(
+                lambda: (
+                    state.ended.is_set()
+                    or not any(map(has_ended, state.backend.workers().values()))
+                ),
+                lambda: state.ended.wait(_MOMENT),
+            )
+
     def known_pids(self) -> dict[int, int | None]:
         """Wait until the process ids of all workers are known, then return them as `pids` does."""
         state = self._state
