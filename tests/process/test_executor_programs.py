@@ -13,7 +13,7 @@ from tests.scripts import environment, run_script
 each_method = pytest.mark.parametrize("method", START_METHODS)
 
 AT_THE_END = """
-import atexit, time
+import atexit, os, time
 from pmap import Executor
 
 @atexit.register
@@ -24,7 +24,8 @@ def last():
         print(error)
 
 def slow(x):
-    time.sleep(0.05)
+    while not os.path.exists({end!r}):
+        time.sleep(0.01)
     if x == 2:
         raise ValueError(x)
     return x
@@ -38,12 +39,13 @@ other = Executor(1, start_method={method!r})
 other.submit(slow, 9)
 other.shutdown(wait=False)
 print("end")
+open({end!r}, "w").close()
 """
 
 
 @each_method
 def test_what_was_submitted_is_finished_at_the_end(method: str, tmp_path: Path) -> None:
-    printed = run_script(tmp_path, AT_THE_END.format(method=method))
+    printed = run_script(tmp_path, AT_THE_END.format(method=method, end=str(tmp_path / "end")))
     assert printed == [
         "end",
         *"012",
