@@ -145,7 +145,11 @@ def _wait(job: Chunk, timeout: float | None) -> bool:
 
 
 def _outcome(job: Chunk) -> tuple[list[Any], BaseException | None]:
-    """Return a chunk's results before its first failure, last one first, and the failure."""
+    """Return the results of a chunk in reverse order, and the error of its first failed item.
+
+    Only results of items before the failed one are returned. The error is None if no item has
+    failed.
+    """
     if isinstance(job, futures.Future):
         failure = futures.CancelledError() if job.cancelled() else job.exception()
         return ([], failure) if failure is not None else (job.result()[::-1], None)

@@ -59,7 +59,10 @@ class PendingFuture(Future[R], Generic[R]):
             )
 
     def take(self, open_: Callable[[], R]) -> None:
-        """End this future like its call: with an error, or with the result of `open_()`."""
+        """Give this future the outcome of its call, which is over.
+
+        The outcome is the error of the call, or else what `open_()` returns.
+        """
         error = self._pending.error
         if isinstance(error, CancelledError):
             # If this future is RUNNING, it cannot be cancelled, and this call does nothing.

@@ -34,10 +34,10 @@ class FinishedCalls:
         self._size = 0
 
     def take(self, message: Message, size: int) -> bool:
-        """Take the result of a whole call out of a message; return whether the message has one.
+        """Take the result of a whole call out of a worker's message, which has `size` bytes.
 
-        Of other messages nothing is taken: those without a plain result, and those that tell more
-        than a result. `size`: the bytes of the message.
+        Return False, and take nothing, if the message has something else: no plain result, or more
+        than a result.
         """
         if message[0] != RESULTS or len(message) != 7:
             return False

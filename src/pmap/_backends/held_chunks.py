@@ -67,7 +67,7 @@ class HeldChunks:
         self._begun_at = 0.0
 
     def begun(self) -> int:
-        """Return how many chunks the worker has begun, or if that is unknown, a lower bound."""
+        """Return how many chunks the worker has begun; at least so many, if that is not known."""
         if self._journal is None or len(self.chunks) <= 1:
             # A single chunk counts as begun, because the worker may be reading it now.
             return min(1, len(self.chunks))

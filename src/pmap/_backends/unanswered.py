@@ -65,7 +65,10 @@ class Unanswered(Generic[Started]):
         return max(0.0, min(left, default=_ANSWER))
 
     def take_overdue(self) -> list[Started]:
-        """Forget the processes that have answered, and the overdue ones; return the latter."""
+        """Return the processes whose time to answer is over.
+
+        They are forgotten, and so are the processes that have answered.
+        """
         overdue: list[Started] = []
         for started, since in [*self.since.items()]:
             if started.answered:

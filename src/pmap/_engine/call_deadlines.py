@@ -60,7 +60,10 @@ class CallDeadlines:
         return due
 
     def take_passed(self, job: Job) -> bool:
-        """Return whether `pass_due` has returned this call, which ends now; forget the call."""
+        """Return whether a call that ends now has passed its deadline, as `pass_due` has found.
+
+        The call is forgotten: a second question gets False.
+        """
         if job.number not in self._passed:
             return False
         self._passed.remove(job.number)

@@ -62,7 +62,7 @@ class CallSpecs:
                     self._backend.drop(last)
 
     def is_last(self, spec: CallSpec | None) -> bool:
-        """Return whether `spec` is that of the last call: the next call may share that one."""
+        """Return whether the last call has this call spec; the next call may use it as well."""
         return spec is self._last
 
     def release(self, work: Work) -> None:

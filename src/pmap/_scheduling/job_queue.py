@@ -106,7 +106,10 @@ class JobQueue:
         return numbers
 
     def _meter(self, like: Hashable) -> CostMeter:
-        """Return the measured cost that jobs with this `like` share; a new one if it is None."""
+        """Return the measured cost of an item, for a new job.
+
+        Jobs whose attribute `like` is equal share this object; a job with None has one of its own.
+        """
         meter = CostMeter() if like is None else self._meters.get(like)
         if meter is None:
             meter = CostMeter()

@@ -211,7 +211,8 @@ class Surroundings:
         done = set(traces)
         if FORKED in done:
             exit_process(0)
-        if _limits_before:  # this comes first: with a low limit, the rest might fail
+        # The limits are put back first: with a low limit, the rest of this method might fail.
+        if _limits_before:
             _put_limits_back()
         if self._streams is not None:
             self._streams.flush()

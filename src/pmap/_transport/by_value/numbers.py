@@ -17,7 +17,11 @@ _FOR_EACH = 1 << 40
 
 
 class Numbers:
-    """Rising numbers that this process's caller, and the caller of that caller, never use."""
+    """Rising numbers, different from those of the processes above this one.
+
+    A worker whose items use a pool is itself a caller. It must not give a number that its own
+    caller gives, or the caller of that caller.
+    """
 
     def __init__(self, step: int = _FOR_EACH) -> None:
         """Begin with the number 1 in the program's process.
