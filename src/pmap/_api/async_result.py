@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from .._calls.arguments import check_function, seconds_to_wait
 from .._errors import CancelledError
 from .._jobs.own_frames import cut
-from .._jobs.pending import Pending
+from .._jobs.pending import NONE_YET, Pending
 from .standard import class_of_both
 
 # Only type checkers import the class here. At run time the method that needs the class imports it.
@@ -152,10 +152,15 @@ class AsyncResult(Generic[R_co]):
         """
         check_function("f", f)
         behind = _Behind(self._pending)
+        begun: list[bool] = []
 
-        def go_on() -> None:
-            behind.error = self._pending.error
-            if behind.error is None:
+        def go_on() -> None:  # once more, if Ctrl-C has interrupted it
+            if behind.over:
+                return
+            if self._pending.error is not None:
+                behind.error = self._pending.error
+            elif not begun:
+                begun.append(True)
                 try:
                     behind.values = [f(self._opened())]
                 except Exception as error:
@@ -167,9 +172,11 @@ class AsyncResult(Generic[R_co]):
                     if isinstance(error, KeyboardInterrupt):
                         behind.settle()
                         raise
+            elif behind.values is NONE_YET and behind.error is None:
+                behind.error = _contained(KeyboardInterrupt(), f)
             behind.settle()
 
-        self._pending.when_over(go_on)
+        self._pending.when_over(go_on, again=True)
         return AsyncResult(behind, first)
 
     def future(self) -> "Future[R_co]":

@@ -149,21 +149,32 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
         given = list(results)
         _check_handles("as_completed", given)
         self._open = deque(result._pending for result in given)
-        self._left = len(given)
-        self._over: deque[AsyncResult[R_co]] = deque()
+        # The handles that are not returned yet, by their places in the input.
+        self._left = dict(enumerate(given))
+        # The places of handles whose calls are over. If Ctrl-C has struck while a place was
+        # appended, the place may be there twice.
+        self._over: deque[int] = deque()
         self._notifier = Notifier()
-        for result in given:
-            result._pending.when_settled(partial(self._take_in, result))
+        for place, result in enumerate(given):
+            result._pending.when_settled(partial(self._take_in, place))
 
     def __reduce__(self) -> str:
         raise TypeError("handles of calls cannot be pickled: get their results, and send these")
 
-    def _take_in(self, result: AsyncResult[R_co]) -> None:
-        self._over.append(result)
+    def _take_in(self, place: int) -> None:
+        self._over.append(place)
         self._notifier.notify()
 
     def _some(self) -> bool:
         return bool(self._over)
+
+    def _next(self) -> AsyncResult[R_co] | None:
+        """Return a handle whose call is over, once; None if all that are over were returned."""
+        while self._over:
+            found = self._left.pop(self._over.popleft(), None)
+            if found is not None:
+                return found
+        return None
 
     def __iter__(self) -> Self:
         return self
@@ -171,7 +182,7 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
     def __next__(self) -> AsyncResult[R_co]:
         if not self._left:
             raise StopIteration
-        while not self._over:
+        while (found := self._next()) is None:
             # If no other thread can, this thread runs the loop of a pool while it waits: the pool
             # of the first call that is not over. If the calls are on several pools, the other pools
             # get their turn later.
@@ -180,8 +191,7 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
             if self._open:
                 self._open[0].drive(self._some)
             self._notifier.wait(self._some)
-        self._left -= 1
-        return self._over.popleft()
+        return found
 
     def __aiter__(self) -> Self:
         return self
@@ -189,10 +199,9 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
     async def __anext__(self) -> AsyncResult[R_co]:
         if not self._left:
             raise StopAsyncIteration
-        while not self._over:
+        while (found := self._next()) is None:
             await until(lambda wake: self._notifier.add(wake, self._some))
-        self._left -= 1
-        return self._over.popleft()
+        return found
 
 
 @overload

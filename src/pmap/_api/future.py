@@ -99,5 +99,5 @@ class _Future(PendingFuture[R], Generic[R]):
 def future_of(pending: Pending, open_: Callable[[], R]) -> Future[R]:
     """Return a future that ends when `pending` is over; `open_()` makes its result."""
     future: _Future[R] = _Future(pending)
-    pending.when_over(lambda: future.take(open_))
+    pending.when_over(lambda: future.take(open_), again=True)
     return future

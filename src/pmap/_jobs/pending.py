@@ -66,10 +66,12 @@ def waits_for_itself(name: str) -> RuntimeError:
 class _Listener:
     """A callback for the end of the work. Callbacks form a linked list, the newest one first."""
 
-    __slots__ = ("before", "call", "follows")
+    __slots__ = ("again", "before", "call", "follows")
 
-    def __init__(self, call: Callable[[], object], follows: bool) -> None:
+    def __init__(self, call: Callable[[], object], follows: bool, again: bool) -> None:
         self.call = call
+        # Whether the callback runs again if Ctrl-C has interrupted it.
+        self.again = again
         # Whether the callback runs only after all other callbacks, when the work is over for all
         # threads.
         self.follows = follows
@@ -109,20 +111,36 @@ class Pending:
         waiting thread goes on.
         """
         me = get_ident()
-        with _lock:
-            if self._state != PENDING:
-                return
-            # The thread's number is stored before the state: the property `over` reads both without
-            # the lock, the state first.
-            self._settling_thread = me
-            self._state = SETTLING
-            listeners = self._listeners  # callbacks that are added from now on run at once
+        mine = False
+        listeners: _Listener | None = None
+        waiting: list[_Listener] | None = None
         try:
+            with _lock:
+                if self._state != PENDING:
+                    return
+                mine = True
+                # The thread's number is stored before the state: the property `over` reads both
+                # without the lock, the state first.
+                self._settling_thread = me
+                self._state = SETTLING
+                listeners = self._listeners  # callbacks that are added from now on run at once
             self._complete_values()
             if listeners is not None:
-                self._call(listeners, follow=False)
+                waiting = _in_order(listeners, follow=False)
+                self._run_all(waiting)
         finally:
-            self._settled()
+            # Ctrl-C may have interrupted any line above, and any line here. What is left is done
+            # all the same: other threads wait for it.
+            try:
+                if listeners is not None and waiting != []:
+                    self._run_all(waiting or _in_order(listeners, follow=False))
+            finally:
+                try:
+                    if mine:
+                        self._settled()
+                finally:
+                    if mine and self._state == SETTLING:
+                        self._settled()
 
     def _settled(self) -> None:
         """Wake the waiting threads, and run the callbacks that come last, even after Ctrl-C."""
@@ -141,8 +159,14 @@ class Pending:
                     # Ctrl-C may have interrupted the lines above before the waiting threads were
                     # woken: then they are woken here.
                     self._event.set()
-                if listeners is not None:
-                    self._call(listeners, follow=True)
+                waiting: list[_Listener] | None = None
+                try:
+                    if listeners is not None:
+                        waiting = _in_order(listeners, follow=True)
+                        self._run_all(waiting)
+                finally:
+                    if listeners is not None and waiting != []:  # the same
+                        self._run_all(waiting or _in_order(listeners, follow=True))
 
     def _complete_values(self) -> None:
         """Bring `values` into their final form; the outcome is known, and no callback has run."""
@@ -223,13 +247,22 @@ class Pending:
         self._cancel()
         return isinstance(self.error, CancelledError) or not self.over
 
-    def when_over(self, callback: Callable[[], object]) -> None:
-        """Run `callback` when the work is over, or now if it is; log the errors it raises."""
-        self._add(_Listener(callback, follows=False))
+    def when_over(self, callback: Callable[[], object], again: bool = False) -> None:
+        """Run `callback` when the work is over, or now if it is; log the errors it raises.
+
+        Args:
+            callback: the function to run.
+            again: whether to run it once more if Ctrl-C has interrupted it. Threads may wait for
+                what it does, so it must do that, and it must do no harm if it runs twice.
+        """
+        self._add(_Listener(callback, follows=False, again=again))
 
     def when_settled(self, callback: Callable[[], object]) -> None:
-        """Run `callback` when the work is over for all threads and all other callbacks have run."""
-        self._add(_Listener(callback, follows=True))
+        """Run `callback` when the work is over for all threads and all other callbacks have run.
+
+        If Ctrl-C has interrupted it, it runs once more, so it must do no harm if it runs twice.
+        """
+        self._add(_Listener(callback, follows=True, again=True))
 
     def _add(self, listener: _Listener) -> None:
         """Keep a callback for the end of the work, or run it now if the work is over."""
@@ -247,21 +280,19 @@ class Pending:
         if not in_time:
             self._run(listener.call)
 
-    def _call(self, last: _Listener | None, follow: bool) -> None:
-        """Run the callbacks in order: if `follow`, those that come last, else all others."""
-        found: list[_Listener] = []
-        while last is not None:
-            if last.follows == follow:
-                found.append(last)
-            last = last.before
-        listeners = reversed(found)
-        try:
-            for listener in listeners:
-                self._run(listener.call)
-        finally:
-            # If Ctrl-C has interrupted one callback, the callbacks after it are still run.
-            for listener in listeners:
-                self._run(listener.call)
+    def _run_all(self, waiting: list[_Listener]) -> None:
+        """Run callbacks, the last one in the list first, and remove each from the list.
+
+        A callback that may run again is removed when it has run, any other before it runs. So when
+        Ctrl-C has interrupted this method, a second call of it runs what is still to be run.
+        """
+        while waiting:
+            listener = waiting[-1]
+            if not listener.again:
+                waiting.pop()
+            self._run(listener.call)
+            if listener.again:
+                waiting.pop()
 
     def _run(self, callback: Callable[[], object]) -> None:
         try:
@@ -274,3 +305,13 @@ class Pending:
             import logging
 
             logging.getLogger("pmap").exception("a callback of %s raised", self.name)
+
+
+def _in_order(last: _Listener | None, follow: bool) -> list[_Listener]:
+    """Return the callbacks that come last, if `follow`, else all others; the oldest is the last."""
+    found: list[_Listener] = []
+    while last is not None:
+        if last.follows == follow:
+            found.append(last)
+        last = last.before
+    return found
