@@ -21,7 +21,6 @@ from .._transport.importable import look_for_files
 from .._transport.process_role import inside_item
 from .._transport.started import DEPTH, depth
 from .._types import GivenPool
-from .async_input_result import Collected
 from .async_result import AsyncResult, every, first
 from .result_stream import ResultStream
 
@@ -72,6 +71,8 @@ class SharedPools:
     def start(self, call: Call | Streamed, settings: Settings) -> AsyncResult[list[Any]]:
         """Start `call`; return the handle of its results."""
         if isinstance(call, Streamed):
+            from .async_input_result import Collected  # few programs have such input
+
             asked = call.call
             name = f"{asked.verb}({name_of(asked.function)})"
             collected = Collected(self.stream(call, settings, ordered=True), name)

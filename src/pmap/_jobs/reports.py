@@ -14,7 +14,6 @@ from .._transport import protocol
 from .._transport.exceptions import describe
 from .._transport.values import loads
 from .item_errors import INITIALIZER, logged
-from .progress_bar import above_bars
 from .work import Work
 
 if TYPE_CHECKING:
@@ -70,6 +69,8 @@ def pass_on(report: Report) -> None:
     """
     try:
         if report.kind in (protocol.OUTPUT, protocol.ERRORS):
+            from .progress_bar import above_bars  # few calls print anything
+
             # While progress bars are shown, whole lines are written above them. Half a line is not,
             # because tqdm would draw a bar over it.
             with above_bars() if report.data.endswith(b"\n") else nullcontext():

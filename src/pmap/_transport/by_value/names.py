@@ -27,7 +27,6 @@ from .sent_names import (
     is_restless,
 )
 from .shares import SHARES
-from .unit_writer import UnitWriter
 
 TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
@@ -166,6 +165,8 @@ class Needs(CallNames):
             self._make_unit(fresh)
 
     def _make_unit(self, keys: list[Key]) -> None:
+        from .unit_writer import UnitWriter  # many calls need no names
+
         light, careful, tries = is_light_enough(), False, 0
         unsent: dict[Key, Exception] = {}
         shared = self.common()

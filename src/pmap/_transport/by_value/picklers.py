@@ -14,7 +14,6 @@ from .fingerprints import digest_of
 from .globals_of import found_as
 from .handover import Handover, forks, inherited
 from .numbers import Numbers
-from .reducers import LightPickler
 from .role import Role
 from .shares import SHARES
 
@@ -31,7 +30,10 @@ _PROTOCOL = 5
 
 def pickler(role: Role, file: BytesIO, buffers: Buffers | None, light: bool) -> Any:
     """Return a pickler that writes into `file`; if `light` is true, one without cloudpickle."""
+    # The reducers are imported here, because many calls pickle nothing by value.
     if light:
+        from .reducers import LightPickler
+
         return LightPickler(role, file, _PROTOCOL, buffers)
     from .full_pickler import FullPickler
 
